@@ -1,0 +1,175 @@
+//! What can be asked of the benchmark on the command line.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use super::queries;
+use crate::Error;
+
+/// Run TPC-H: make the data, run the 22 queries, verify the answers, report the times.
+#[derive(Debug, Clone, clap::Args)]
+pub struct TpchOptions {
+    /// Scale factor: 1 is about 1 GB of text, 330 MB of Parquet
+    #[arg(long, value_name = "SF", default_value_t = 1.0, value_parser = parse_scale)]
+    pub scale: f64,
+    /// Directory of the data, made if they are not there; or a URL that the server can read, where they are already
+    /// [default: bench/tpch-sf<SF> in the data directory]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<String>,
+    /// Queries to run, such as 1,5-9
+    #[arg(long, value_name = "LIST", default_value = "1-22")]
+    pub queries: QueryList,
+    /// Execution mode to ask for
+    #[arg(long, value_enum, default_value_t = Mode::Auto)]
+    pub mode: Mode,
+    /// Timed runs of each query
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub reps: u32,
+    /// Runs of each query before the timed ones
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub warmups: u32,
+    /// Write everything to this file as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Insist on comparing the answers with an independent engine's [default: where there are some, at scale 0.01, 0.1
+    /// and 1]
+    #[arg(long, overrides_with = "no_verify")]
+    pub verify: bool,
+    /// Do not compare the answers
+    #[arg(long, overrides_with = "verify")]
+    pub no_verify: bool,
+    /// Make the data and stop
+    #[arg(long)]
+    pub generate_only: bool,
+    /// Run these engines beside Grappe, on the same files, query by query
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "NAME")]
+    pub peers: Vec<Peer>,
+}
+
+/// How a query is to be executed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Mode {
+    /// The coordinator chooses for each query
+    Auto,
+    /// In the coordinator
+    Local,
+    /// Pipelined stages on the executors
+    Streamed,
+    /// Stages with durable shuffles on the executors
+    Staged,
+}
+
+/// An engine to compare with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Peer {
+    /// DataFusion in this process, with its default settings
+    Datafusion,
+}
+
+/// Numbers of queries, in the order they were asked for, each once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueryList(Vec<usize>);
+
+/// Where the data are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// A directory of this machine, and whether it is the one that the scale has by default.
+    Directory { path: PathBuf, is_default: bool },
+    /// Somewhere that the coordinator reads.
+    Url(String),
+}
+
+impl TpchOptions {
+    pub(crate) fn place(&self, data_dir: &Path) -> Result<Place, Error> {
+        let path = match &self.data {
+            Some(data) if data.contains("://") => return Ok(Place::Url(data.trim_end_matches('/').to_owned())),
+            Some(data) => PathBuf::from(data),
+            None => data_dir.join("bench").join(format!("tpch-sf{}", self.scale)),
+        };
+        let path = std::path::absolute(&path).map_err(Error::file("find", &path))?;
+        Ok(Place::Directory { path, is_default: self.data.is_none() })
+    }
+
+    /// Whether answers are compared; an error if they must be and there are none.
+    pub(crate) fn verifies(&self) -> Result<bool, Error> {
+        let has_answers = queries::answer(1, self.scale).is_some();
+        if self.verify && !has_answers {
+            let message = format!("no answers to verify against at scale {}: use 0.01, 0.1 or 1", self.scale);
+            return Err(Error::Invalid(message));
+        }
+        Ok(has_answers && !self.no_verify)
+    }
+}
+
+impl Mode {
+    /// The value of `grappe.execution_mode`.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Local => "local",
+            Self::Streamed => "streamed",
+            Self::Staged => "staged",
+        }
+    }
+}
+
+impl QueryList {
+    pub(crate) fn numbers(&self) -> &[usize] {
+        &self.0
+    }
+}
+
+impl FromStr for QueryList {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut numbers = Vec::new();
+        for item in text.split(',') {
+            let (first, last) = item.split_once('-').unwrap_or((item, item));
+            for number in parse_number(first)?..=parse_number(last)? {
+                if !numbers.contains(&number) {
+                    numbers.push(number);
+                }
+            }
+        }
+        if numbers.is_empty() { Err(format!("no query in '{text}'")) } else { Ok(Self(numbers)) }
+    }
+}
+
+fn parse_number(text: &str) -> Result<usize, String> {
+    let number = text.trim().parse().ok().filter(|number| (1..=queries::COUNT).contains(number));
+    number.ok_or_else(|| format!("'{text}' is no query: use numbers from 1 to {}, as in 1,5-9", queries::COUNT))
+}
+
+fn parse_scale(text: &str) -> Result<f64, String> {
+    let scale = text.parse().ok().filter(|scale: &f64| (SCALE_MIN..=SCALE_MAX).contains(scale));
+    scale.ok_or_else(|| format!("use a number from {SCALE_MIN} to {SCALE_MAX}"))
+}
+
+/// One supplier is left at less.
+const SCALE_MIN: f64 = 0.001;
+/// The keys of orders do not fit the generator's arithmetic far beyond this.
+const SCALE_MAX: f64 = 100_000.0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_take_numbers_and_ranges() {
+        let list = |text: &str| text.parse::<QueryList>().map(|list| list.0);
+        assert_eq!(list("1,5-7,6"), Ok(vec![1, 5, 6, 7]));
+        assert_eq!(list("1-22").unwrap().len(), 22);
+        for wrong in ["", "0", "23", "5-", "9-5", "a"] {
+            assert!(list(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn scales_are_positive_numbers() {
+        assert_eq!(parse_scale("0.1"), Ok(0.1));
+        for wrong in ["0", "-1", "NaN", "inf", "x", "1e9"] {
+            assert!(parse_scale(wrong).is_err(), "{wrong}");
+        }
+    }
+}

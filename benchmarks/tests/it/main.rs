@@ -1,0 +1,54 @@
+//! TPC-H through a coordinator in this process, every answer verified.
+
+use benchmarks::tpch::{self, Mode, Outcome, TpchOptions};
+use clap::Parser;
+use client::Client;
+use local_cluster::{ClusterOptions, LocalCluster};
+
+#[derive(clap::Parser)]
+struct Command {
+    #[command(flatten)]
+    options: TpchOptions,
+}
+
+fn options(arguments: &str) -> TpchOptions {
+    let arguments = std::iter::once("tpch").chain(arguments.split_whitespace());
+    Command::try_parse_from(arguments).unwrap().options
+}
+
+async fn run(cluster: &LocalCluster, options: TpchOptions, data_dir: &std::path::Path) -> Outcome {
+    let client = Client::connect_stream(cluster.connect().unwrap()).await.unwrap();
+    tpch::run(options, client, data_dir.to_owned()).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_queries_give_the_answers_of_an_independent_engine() {
+    let directory = tempfile::tempdir().unwrap();
+    let cluster = LocalCluster::start(ClusterOptions::default()).await.unwrap();
+    let outcome = run(&cluster, options("--scale 0.1 --verify"), directory.path()).await;
+    assert_eq!(outcome, Outcome { queries: 22, failed: 0, wrong: 0 });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_holds_every_run_of_every_engine() {
+    let directory = tempfile::tempdir().unwrap();
+    let cluster = LocalCluster::start(ClusterOptions::default()).await.unwrap();
+    let json = directory.path().join("report.json");
+    let arguments =
+        format!("--scale 0.01 --queries 6,1 --reps 3 --warmups 1 --peers datafusion --json {}", json.display());
+    let asked = options(&arguments);
+    assert_eq!(asked.mode, Mode::Auto);
+    // The second run finds the data and the tables of the first.
+    for _ in 0..2 {
+        let outcome = run(&cluster, asked.clone(), directory.path()).await;
+        assert!(outcome.is_success(), "{outcome:?}");
+    }
+    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    assert_eq!(report["queries"].as_array().unwrap().len(), 2);
+    assert_eq!(report["queries"][0]["query"], 6);
+    for engine in report["queries"][1]["engines"].as_array().unwrap() {
+        assert_eq!(engine["seconds"].as_array().unwrap().len(), 3);
+        assert_eq!((&engine["rows"], &engine["verdict"]), (&4.into(), &"verified".into()));
+    }
+    assert!(report["engines"][1]["geometric_mean_ratio"].as_f64().unwrap() > 0.0);
+}

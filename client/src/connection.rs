@@ -1,0 +1,125 @@
+//! One connection to a coordinator: over TCP, or over a byte stream inside the process.
+
+use std::time::Duration;
+
+use arrow_flight::flight_service_client::FlightServiceClient;
+use arrow_flight::sql::{CommandStatementQuery, ProstMessageExt};
+use arrow_flight::FlightDescriptor;
+use hyper_util::rt::TokioIo;
+use prost::Message;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
+
+use crate::query::Query;
+use crate::{Error, ErrorKind};
+
+/// How to connect.
+#[derive(Debug, Clone)]
+pub struct ConnectOptions {
+    /// Seconds to wait for the connection.
+    pub connect_seconds_max: u64,
+    /// Bytes of the largest message taken from the server.
+    pub message_bytes_max: usize,
+}
+
+impl Default for ConnectOptions {
+    fn default() -> Self {
+        Self { connect_seconds_max: 5, message_bytes_max: 256 << 20 }
+    }
+}
+
+/// A Flight SQL client on one connection; clones share it.
+#[derive(Debug, Clone)]
+pub struct Client {
+    flight: FlightServiceClient<Channel>,
+}
+
+impl Client {
+    /// Connects to `grpc://HOST:PORT` (plain) or `grpc+tls://HOST:PORT`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for a malformed URL, [`ErrorKind::Connection`] when nobody answers in time.
+    pub async fn connect(url: &str, options: &ConnectOptions) -> Result<Self, Error> {
+        let endpoint = endpoint(url)?.connect_timeout(Duration::from_secs(options.connect_seconds_max));
+        let channel = endpoint.connect().await.map_err(|error| {
+            Error::new(ErrorKind::Connection, format!("could not connect to {url}: {}", root_cause(&error)))
+        })?;
+        Ok(Self::over(channel, options))
+    }
+
+    /// Connects over a byte stream whose other end a coordinator in this process serves.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Connection`] when the other end is gone.
+    pub async fn connect_stream<IO>(stream: IO) -> Result<Self, Error>
+    where
+        IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let mut stream = Some(stream);
+        let connector = tower::service_fn(move |_| {
+            let stream = stream.take();
+            async move { stream.map(TokioIo::new).ok_or_else(|| std::io::Error::other("the coordinator has stopped")) }
+        });
+        let channel = Endpoint::from_static("http://embedded")
+            .initial_connection_window_size(EMBEDDED_WINDOW_BYTES)
+            .initial_stream_window_size(EMBEDDED_WINDOW_BYTES)
+            .connect_with_connector(connector)
+            .await
+            .map_err(|error| Error::new(ErrorKind::Connection, root_cause(&error)))?;
+        Ok(Self::over(channel, &ConnectOptions::default()))
+    }
+
+    /// Starts a statement; see [`Query`] for what to do with it.
+    ///
+    /// # Errors
+    /// Whatever the coordinator says of the statement.
+    pub async fn execute(&self, sql: &str) -> Result<Query, Error> {
+        let command = CommandStatementQuery { query: sql.to_owned(), transaction_id: None };
+        let descriptor = FlightDescriptor::new_cmd(command.as_any().encode_to_vec());
+        Query::start(self.flight.clone(), descriptor).await
+    }
+
+    fn over(channel: Channel, options: &ConnectOptions) -> Self {
+        let flight = FlightServiceClient::new(channel)
+            .max_decoding_message_size(options.message_bytes_max)
+            .max_encoding_message_size(options.message_bytes_max);
+        Self { flight }
+    }
+}
+
+/// HTTP/2 flow control window of the in-process connection: one large batch, so that a reader never waits for credit.
+const EMBEDDED_WINDOW_BYTES: u32 = 8 << 20;
+
+fn endpoint(url: &str) -> Result<Endpoint, Error> {
+    let invalid = |why: &str| Error::new(ErrorKind::Invalid, format!("bad server address '{url}': {why}"));
+    let (scheme, rest) = url.split_once("://").unwrap_or(("grpc", url));
+    let (target, tls) = match scheme {
+        "grpc" | "grpc+tcp" | "http" => (format!("http://{rest}"), false),
+        "grpc+tls" | "grpcs" | "https" => (format!("https://{rest}"), true),
+        _ => return Err(invalid("use grpc://HOST:PORT or grpc+tls://HOST:PORT")),
+    };
+    let endpoint = Endpoint::from_shared(target).map_err(|error| invalid(&error.to_string()))?;
+    let authority = endpoint.uri().authority().ok_or_else(|| invalid("the host is missing"))?;
+    if authority.port_u16().is_none() {
+        return Err(invalid("the port is missing"));
+    }
+    let endpoint = endpoint
+        .http2_keep_alive_interval(Duration::from_secs(30))
+        .keep_alive_timeout(Duration::from_secs(20))
+        .tcp_nodelay(true)
+        .user_agent(concat!("grappe-client/", env!("CARGO_PKG_VERSION")))
+        .map_err(|error| invalid(&error.to_string()))?;
+    if !tls {
+        return Ok(endpoint);
+    }
+    endpoint.tls_config(ClientTlsConfig::new().with_native_roots()).map_err(|error| invalid(&root_cause(&error)))
+}
+
+/// The innermost message: transports wrap "connection refused" several times.
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut deepest = error;
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    deepest.to_string()
+}

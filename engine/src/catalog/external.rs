@@ -1,0 +1,286 @@
+//! Files as a table: what `CREATE EXTERNAL TABLE` says, completed by what the files themselves say.
+//!
+//! [`resolve_external`] reads the files once, when the table is made; [`open_external`] builds the provider from stored
+//! facts and opens nothing.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::plan_err;
+use datafusion::common::parsers::CompressionTypeVariant;
+use datafusion::datasource::file_format::parquet::transform_schema_to_view;
+use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
+use datafusion::error::DataFusionError;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::CreateExternalTable;
+use futures::TryStreamExt;
+use glob::Pattern;
+use object_store::ObjectMeta;
+use url::Url;
+
+use crate::catalog::ExternalTable;
+use crate::storage::name_the_file;
+use crate::{Error, Result};
+
+/// Completes a `CREATE EXTERNAL TABLE`: lists the files, infers the columns that were not given.
+///
+/// # Errors
+/// `NotFound` if there are no files to infer columns from; `Invalid` naming the file that cannot be read.
+pub(crate) async fn resolve_external(state: &SessionState, command: &CreateExternalTable) -> Result<ExternalTable> {
+    let urls = locations(command)?;
+    let declared = command.schema.inner();
+    let partitions = partition_columns(state, command, &urls).await?;
+    let options = listing_options(state, command, &urls, &partitions)?;
+    let file_schema = if declared.fields().is_empty() {
+        infer_columns(state, &options, &urls).await?
+    } else {
+        without_columns(declared, &partitions)
+    };
+    for url in &urls {
+        options.validate_partitions(state, url).await?;
+    }
+    check_order(command, &file_schema)?;
+    let sql = command.definition.clone().unwrap_or_default();
+    Ok(ExternalTable { sql, file_schema, partition_columns: partitions })
+}
+
+/// The provider of a table whose facts are known.
+///
+/// # Errors
+/// `Invalid` for a location or an option that cannot be understood.
+pub(crate) fn open_external(
+    state: &SessionState,
+    command: &CreateExternalTable,
+    table: &ExternalTable,
+) -> Result<Arc<dyn TableProvider>> {
+    let urls = locations(command)?;
+    let options = listing_options(state, command, &urls, &table.partition_columns)?
+        .with_file_sort_order(command.order_exprs.clone());
+    let wants_views = state.config_options().execution.parquet.schema_force_view_types;
+    let schema = if wants_views && command.file_type.eq_ignore_ascii_case("parquet") {
+        Arc::new(transform_schema_to_view(&table.file_schema))
+    } else {
+        SchemaRef::clone(&table.file_schema)
+    };
+    let config = ListingTableConfig::new_with_multi_paths(urls).with_listing_options(options).with_schema(schema);
+    let provider = ListingTable::try_new(config)?
+        .with_cache(state.runtime_env().cache_manager.get_file_statistic_cache())
+        .with_definition(command.definition.clone())
+        .with_constraints(command.constraints.clone())
+        .with_column_defaults(command.column_defaults.clone());
+    Ok(Arc::new(provider))
+}
+
+/// The addresses of a table; all must lie in one store, because a scan reads from one.
+fn locations(command: &CreateExternalTable) -> Result<Vec<ListingTableUrl>> {
+    let urls = command
+        .locations
+        .iter()
+        .map(|location| Ok(parse_location(location)?.with_table_ref(command.name.clone())))
+        .collect::<Result<Vec<_>>>()?;
+    let Some(first) = urls.first() else { return Err(Error::invalid("the table has no location")) };
+    match urls.iter().find(|url| url.object_store() != first.object_store()) {
+        Some(other) => Err(Error::invalid(format!(
+            "all locations of a table must lie in one store, but '{first}' and '{other}' do not"
+        ))),
+        None => Ok(urls),
+    }
+}
+
+/// Paths and URLs, both with globs: DataFusion knows globs in paths only.
+pub(crate) fn parse_location(text: &str) -> Result<ListingTableUrl> {
+    let bad = |why: String| Error::invalid(format!("bad location '{text}': {why}"));
+    let glob_start = text.find(['*', '?', '[']);
+    if let (Some(start), true) = (glob_start, text.contains("://")) {
+        if !text.starts_with("http") {
+            let split = text[..start].rfind('/').map_or(start, |slash| slash + 1);
+            let base = Url::parse(&text[..split]).map_err(|error| bad(error.to_string()))?;
+            let pattern = Pattern::new(&text[split..]).map_err(|error| bad(error.to_string()))?;
+            return ListingTableUrl::try_new(base, Some(pattern)).map_err(|error| bad(error.to_string()));
+        }
+    }
+    ListingTableUrl::parse(text).map_err(|error| bad(error.strip_backtrace()))
+}
+
+fn listing_options(
+    state: &SessionState,
+    command: &CreateExternalTable,
+    urls: &[ListingTableUrl],
+    partitions: &Schema,
+) -> Result<ListingOptions> {
+    let factory = state.get_file_format_factory(&command.file_type.to_lowercase()).ok_or_else(|| {
+        Error::invalid(format!(
+            "unknown format {}: use PARQUET, CSV, JSON, AVRO or ARROW",
+            command.file_type
+        ))
+    })?;
+    let format = factory.create(state, &with_compression(command))?;
+    // A directory may hold other things than data; a path or glob says itself what is meant.
+    let whole_directory = urls.iter().all(|url| url.is_folder() && url.get_glob().is_none());
+    let extension = match format.compression_type() {
+        _ if !whole_directory => String::new(),
+        Some(compression) => {
+            format.get_ext_with_compression(&compression).unwrap_or_else(|_| command.file_type.to_lowercase())
+        }
+        None => command.file_type.to_lowercase(),
+    };
+    let columns = partitions.fields().iter().map(|field| (field.name().clone(), field.data_type().clone())).collect();
+    Ok(ListingOptions::new(format).with_file_extension(extension).with_table_partition_cols(columns))
+}
+
+/// The options, with the compression that the file's name tells unless one is given.
+fn with_compression(command: &CreateExternalTable) -> HashMap<String, String> {
+    let mut options = command.options.clone();
+    let is_text = matches!(command.file_type.to_lowercase().as_str(), "csv" | "json");
+    if is_text && !options.keys().any(|key| key.to_lowercase().ends_with("compression")) {
+        if let Some(compression) = command.locations.first().and_then(|location| compression_of(location)) {
+            options.insert("format.compression".to_owned(), compression.to_string());
+        }
+    }
+    options
+}
+
+/// The compression that a file's name tells.
+pub(crate) fn compression_of(location: &str) -> Option<CompressionTypeVariant> {
+    match location.rsplit('.').next()?.to_ascii_lowercase().as_str() {
+        "gz" => Some(CompressionTypeVariant::GZIP),
+        "bz2" => Some(CompressionTypeVariant::BZIP2),
+        "xz" => Some(CompressionTypeVariant::XZ),
+        "zst" => Some(CompressionTypeVariant::ZSTD),
+        _ => None,
+    }
+}
+
+/// Columns that directories hold: named by the statement, or found as `name=value` in the paths.
+async fn partition_columns(
+    state: &SessionState,
+    command: &CreateExternalTable,
+    urls: &[ListingTableUrl],
+) -> Result<SchemaRef> {
+    let declared = command.schema.inner();
+    let mut names = command.table_partition_cols.clone();
+    if names.is_empty() && declared.fields().is_empty() {
+        if let Some(url) = urls.first().filter(|url| url.is_collection()) {
+            let options = listing_options(state, command, urls, &Schema::empty())?;
+            names = options.infer_partitions(state, url).await?;
+        }
+    }
+    let field = |name: &String| match declared.field_with_name(name) {
+        Ok(field) => Ok(Field::new(name, field.data_type().clone(), false)),
+        Err(_) if declared.fields().is_empty() => Ok(Field::new(name, directory_type(), false)),
+        Err(_) => Err(Error::invalid(format!("partition column \"{name}\" is not among the columns of the table"))),
+    };
+    Ok(Arc::new(Schema::new(names.iter().map(field).collect::<Result<Vec<_>>>()?)))
+}
+
+/// Few different values, each for many rows.
+fn directory_type() -> DataType {
+    DataType::Dictionary(Box::new(DataType::UInt16), Box::new(DataType::Utf8))
+}
+
+async fn infer_columns(
+    state: &SessionState,
+    options: &ListingOptions,
+    urls: &[ListingTableUrl],
+) -> Result<SchemaRef> {
+    let mut schemas = Vec::new();
+    for url in urls {
+        let store = state.runtime_env().object_store(url)?;
+        let files = list_files(state, options, url).await?;
+        let inferred = options.format.infer_schema(state, &store, &files).await;
+        let schema = match inferred {
+            Ok(schema) => schema,
+            Err(error) => return Err(name_the_file(error.into(), state, options.format.as_ref(), &store, &files).await),
+        };
+        schemas.push(without_views(&schema));
+    }
+    let merged = Schema::try_merge(schemas).map_err(|error| {
+        Error::from(DataFusionError::from(error)).context("the locations hold different columns")
+    })?;
+    if merged.fields().is_empty() {
+        return Err(Error::invalid(format!("no columns found in {}", show(urls))));
+    }
+    Ok(Arc::new(merged))
+}
+
+/// Files with bytes in them; an empty one can be part of a table, but tells nothing of its columns.
+async fn list_files(state: &dyn Session, options: &ListingOptions, url: &ListingTableUrl) -> Result<Vec<ObjectMeta>> {
+    let store = state.runtime_env().object_store(url)?;
+    let listed = url.list_all_files(state, store.as_ref(), &options.file_extension).await?;
+    let files: Vec<ObjectMeta> = listed.try_collect().await?;
+    if files.is_empty() {
+        return Err(nothing_found(options, url));
+    }
+    let full: Vec<ObjectMeta> = files.iter().filter(|file| file.size > 0).cloned().collect();
+    if full.is_empty() {
+        return Err(Error::invalid(format!("/{} is empty", files[0].location)));
+    }
+    Ok(full)
+}
+
+fn nothing_found(options: &ListingOptions, url: &ListingTableUrl) -> Error {
+    let place = show(std::slice::from_ref(url));
+    if options.file_extension.is_empty() {
+        return Error::not_found(format!("no files at {place}"));
+    }
+    let extension = options.file_extension.trim_start_matches('.');
+    Error::not_found(format!(
+        "no files named *.{extension} in {place}; for other names use a glob, such as '{place}*.{extension}'"
+    ))
+}
+
+/// Local files by path, others by URL.
+fn show(urls: &[ListingTableUrl]) -> String {
+    let one = |url: &ListingTableUrl| {
+        let text = url.as_str().strip_prefix("file://").unwrap_or(url.as_str()).to_owned();
+        url.get_glob().as_ref().map_or(text.clone(), |glob| format!("{text}{glob}"))
+    };
+    urls.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+fn without_columns(schema: &Schema, removed: &Schema) -> SchemaRef {
+    let kept = schema.fields().iter().filter(|field| removed.field_with_name(field.name()).is_err()).cloned();
+    Arc::new(Schema::new(kept.collect::<Vec<_>>()))
+}
+
+/// View types are a way to read, not a fact about a file: they are chosen again whenever a table is opened.
+pub(crate) fn without_views(schema: &Schema) -> Schema {
+    let plain = |field: &Arc<Field>| match field.data_type() {
+        DataType::Utf8View => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8)),
+        DataType::BinaryView => Arc::new(field.as_ref().clone().with_data_type(DataType::Binary)),
+        _ => Arc::clone(field),
+    };
+    Schema::new_with_metadata(schema.fields().iter().map(plain).collect::<Vec<_>>(), schema.metadata().clone())
+}
+
+fn check_order(command: &CreateExternalTable, schema: &Schema) -> Result<()> {
+    for sort in command.order_exprs.iter().flatten() {
+        for column in sort.expr.column_refs() {
+            if schema.field_with_name(&column.name).is_err() {
+                let missing: Result<(), DataFusionError> =
+                    plan_err!("column \"{}\" in WITH ORDER is not a column of the files", column.name);
+                missing?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_glob_in_a_bucket_is_split_from_its_prefix() {
+        let url = parse_location("s3://bucket/a/b-*/x?.parquet").unwrap();
+        assert_eq!(url.as_str(), "s3://bucket/a/");
+        assert_eq!(url.get_glob().as_ref().map(|glob| glob.as_str()), Some("b-*/x?.parquet"));
+    }
+
+    #[test]
+    fn a_question_mark_in_a_web_address_is_a_query() {
+        assert!(parse_location("https://host/x.parquet?version=1").unwrap().get_glob().is_none());
+    }
+}

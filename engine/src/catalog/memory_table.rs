@@ -1,0 +1,133 @@
+//! A table whose rows lie in this process and count against its memory budget.
+
+use std::fmt::Formatter;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::catalog::{MemTable, Session, TableProvider};
+use datafusion::common::Constraints;
+use datafusion::datasource::memory::PartitionData;
+use datafusion::datasource::sink::{DataSink, DataSinkExec};
+use datafusion::error::Result;
+use datafusion::execution::memory_pool::MemoryReservation;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::dml::InsertOp;
+use datafusion::logical_expr::{Expr, TableType};
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan};
+use futures::StreamExt;
+
+use crate::Error;
+
+/// DataFusion's in-memory table, with its bytes reserved in the pool of the process for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct MemoryTable {
+    rows: MemTable,
+    reservation: Arc<MemoryReservation>,
+}
+
+impl MemoryTable {
+    /// A table of `rows`, whose bytes are reserved already.
+    pub(crate) fn new(rows: MemTable, reservation: MemoryReservation) -> Self {
+        Self { rows, reservation: Arc::new(reservation) }
+    }
+}
+
+#[async_trait]
+impl TableProvider for MemoryTable {
+    fn schema(&self) -> SchemaRef {
+        self.rows.schema()
+    }
+
+    fn constraints(&self) -> Option<&Constraints> {
+        self.rows.constraints()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn get_column_default(&self, column: &str) -> Option<&Expr> {
+        self.rows.get_column_default(column)
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        self.rows.scan(state, projection, filters, limit).await
+    }
+
+    async fn insert_into(
+        &self,
+        _state: &dyn Session,
+        input: Arc<dyn ExecutionPlan>,
+        operation: InsertOp,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        if operation != InsertOp::Append {
+            return Err(Error::invalid("an in-memory table takes plain INSERT only").into());
+        }
+        let sink = MemorySink {
+            schema: self.schema(),
+            partitions: self.rows.batches.clone(),
+            reservation: Arc::clone(&self.reservation),
+        };
+        Ok(Arc::new(DataSinkExec::new(input, Arc::new(sink), None)))
+    }
+
+    async fn delete_from(&self, state: &dyn Session, filters: Vec<Expr>) -> Result<Arc<dyn ExecutionPlan>> {
+        self.rows.delete_from(state, filters).await
+    }
+
+    async fn update(
+        &self,
+        state: &dyn Session,
+        assignments: Vec<(String, Expr)>,
+        filters: Vec<Expr>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        self.rows.update(state, assignments, filters).await
+    }
+}
+
+/// Adds rows to a table when all of them have arrived: an insert that fails half way leaves nothing.
+#[derive(Debug)]
+struct MemorySink {
+    schema: SchemaRef,
+    partitions: Vec<PartitionData>,
+    reservation: Arc<MemoryReservation>,
+}
+
+impl DisplayAs for MemorySink {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut Formatter<'_>) -> std::fmt::Result {
+        write!(f, "MemorySink")
+    }
+}
+
+#[async_trait]
+impl DataSink for MemorySink {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    async fn write_all(&self, mut data: SendableRecordBatchStream, _context: &Arc<TaskContext>) -> Result<u64> {
+        let arriving = self.reservation.new_empty();
+        let mut spread = vec![Vec::new(); self.partitions.len().max(1)];
+        let mut rows = 0;
+        let mut next = 0;
+        while let Some(batch) = data.next().await.transpose()? {
+            arriving.try_grow(batch.get_array_memory_size())?;
+            rows += batch.num_rows() as u64;
+            spread[next].push(batch);
+            next = (next + 1) % spread.len();
+        }
+        for (partition, mut batches) in self.partitions.iter().zip(spread) {
+            partition.write().await.append(&mut batches);
+        }
+        // The table's own reservation takes over what the arriving rows held.
+        self.reservation.grow(arriving.free());
+        Ok(rows)
+    }
+}

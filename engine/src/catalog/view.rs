@@ -1,0 +1,204 @@
+//! The catalog as one statement sees it, in DataFusion's terms.
+//!
+//! DataFusion asks for names without waiting, so they are read before planning, and only when a statement looks at
+//! `information_schema`; tables it asks for asynchronously, and each is built from its stored definition when asked.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
+use datafusion::datasource::ViewTable;
+use datafusion::error::DataFusionError;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::{DdlStatement, LogicalPlan, TableType};
+
+use crate::catalog::external::open_external;
+use crate::catalog::files::{looks_like_a_file, open_path};
+use crate::catalog::{Catalog, ExternalTable, TableDefinition, TableKind, TableName, TableSummary, View};
+use crate::config::CATALOG;
+use crate::sql::parse_statement;
+use crate::state::{StateSeed, session_state};
+use crate::{Error, Result};
+
+/// Schema of our own live tables.
+pub(crate) const SYSTEM_SCHEMA: &str = "system";
+
+/// Views that may stand on views; a cycle is an error at this depth.
+const VIEW_DEPTH_MAX: usize = 32;
+
+/// Everything a view of the catalog is made from.
+#[derive(Debug, Clone)]
+pub(crate) struct ViewSeed {
+    pub(crate) catalog: Arc<dyn Catalog>,
+    pub(crate) system: Arc<dyn SchemaProvider>,
+    pub(crate) state: StateSeed,
+}
+
+/// The catalog during one statement.
+#[derive(Debug)]
+pub(crate) struct CatalogView {
+    seed: ViewSeed,
+    names: Option<Arc<Names>>,
+    view_depth: usize,
+}
+
+type Names = BTreeMap<String, Vec<TableSummary>>;
+
+impl CatalogView {
+    /// A view that can open tables by name but not list them.
+    pub(crate) fn new(seed: ViewSeed) -> Arc<Self> {
+        Arc::new(Self { seed, names: None, view_depth: 0 })
+    }
+
+    /// A view that can list them too.
+    ///
+    /// # Errors
+    /// Whatever the keeper of the catalog reports.
+    pub(crate) async fn with_names(seed: ViewSeed) -> Result<Arc<Self>> {
+        let names = read_names(seed.catalog.as_ref()).await?;
+        Ok(Arc::new(Self { seed, names: Some(Arc::new(names)), view_depth: 0 }))
+    }
+
+    /// A session state that sees this view, with `default_schema` if given.
+    pub(crate) fn state(self: &Arc<Self>, default_schema: Option<&str>) -> SessionState {
+        let mut seed = self.seed.state.clone();
+        if let Some(schema) = default_schema {
+            seed.config.options_mut().catalog.default_schema = schema.to_owned();
+        }
+        session_state(&seed, Arc::new(OnlyCatalog(Arc::clone(self))))
+    }
+
+    async fn open(self: &Arc<Self>, name: &TableName) -> Result<Option<Arc<dyn TableProvider>>> {
+        let Some(entry) = self.seed.catalog.table(name).await? else {
+            if looks_like_a_file(&name.table) {
+                return Ok(Some(open_path(&self.state(None), &name.table).await?));
+            }
+            return Ok(None);
+        };
+        match entry.definition {
+            TableDefinition::Memory(provider) => Ok(Some(provider)),
+            TableDefinition::External(table) => Ok(Some(self.external(name, &table).await?)),
+            TableDefinition::View(view) => Ok(Some(self.view(name, &view).await?)),
+        }
+    }
+
+    async fn external(self: &Arc<Self>, name: &TableName, table: &ExternalTable) -> Result<Arc<dyn TableProvider>> {
+        let state = self.state(None);
+        match state.statement_to_plan(parse_statement(&state, &table.sql)?).await? {
+            LogicalPlan::Ddl(DdlStatement::CreateExternalTable(command)) => open_external(&state, &command, table),
+            _ => Err(Error::internal(format!("the definition of table \"{name}\" is damaged"))),
+        }
+    }
+
+    async fn view(self: &Arc<Self>, name: &TableName, view: &View) -> Result<Arc<dyn TableProvider>> {
+        if self.view_depth >= VIEW_DEPTH_MAX {
+            let message = format!("view \"{name}\" stands on itself, or on more than {VIEW_DEPTH_MAX} views");
+            return Err(Error::invalid(message));
+        }
+        let deeper =
+            Arc::new(Self { seed: self.seed.clone(), names: self.names.clone(), view_depth: self.view_depth + 1 });
+        let state = deeper.state(Some(&view.default_schema));
+        let plan = state.statement_to_plan(parse_statement(&state, &view.sql)?).await;
+        match plan.map_err(|error| Error { position: None, ..Error::from(error).context(format!("view \"{name}\"")) })? {
+            LogicalPlan::Ddl(DdlStatement::CreateView(create)) => {
+                let plan = Arc::unwrap_or_clone(create.input);
+                Ok(Arc::new(ViewTable::new(plan, Some(view.sql.clone()))))
+            }
+            _ => Err(Error::internal(format!("the definition of view \"{name}\" is damaged"))),
+        }
+    }
+}
+
+/// All names; `system` is listed by its own provider.
+async fn read_names(catalog: &dyn Catalog) -> Result<Names> {
+    let mut names = BTreeMap::new();
+    for schema in catalog.schemas().await? {
+        let tables = catalog.tables(&schema).await?;
+        names.insert(schema, tables);
+    }
+    Ok(names)
+}
+
+/// The list of catalogs: one.
+#[derive(Debug)]
+struct OnlyCatalog(Arc<CatalogView>);
+
+/// The catalog `grappe`.
+#[derive(Debug)]
+struct Schemas(Arc<CatalogView>);
+
+/// One schema of it, there or not.
+#[derive(Debug)]
+struct Tables {
+    view: Arc<CatalogView>,
+    schema: String,
+}
+
+impl CatalogProviderList for OnlyCatalog {
+    fn register_catalog(&self, _: String, _: Arc<dyn CatalogProvider>) -> Option<Arc<dyn CatalogProvider>> {
+        None
+    }
+
+    fn catalog_names(&self) -> Vec<String> {
+        vec![CATALOG.to_owned()]
+    }
+
+    fn catalog(&self, name: &str) -> Option<Arc<dyn CatalogProvider>> {
+        (name == CATALOG).then(|| Arc::new(Schemas(Arc::clone(&self.0))) as Arc<dyn CatalogProvider>)
+    }
+}
+
+impl CatalogProvider for Schemas {
+    fn schema_names(&self) -> Vec<String> {
+        let stored = self.0.names.iter().flat_map(|names| names.keys().cloned());
+        stored.chain([SYSTEM_SCHEMA.to_owned()]).collect()
+    }
+
+    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
+        if name == SYSTEM_SCHEMA {
+            return Some(Arc::clone(&self.0.seed.system));
+        }
+        Some(Arc::new(Tables { view: Arc::clone(&self.0), schema: name.to_owned() }))
+    }
+}
+
+impl Tables {
+    fn listed(&self) -> &[TableSummary] {
+        self.view.names.as_ref().and_then(|names| names.get(&self.schema)).map_or(&[], Vec::as_slice)
+    }
+
+    fn kind(&self, name: &str) -> Option<TableKind> {
+        self.listed().iter().find(|table| table.name == name).map(|table| table.kind)
+    }
+}
+
+#[async_trait]
+impl SchemaProvider for Tables {
+    fn table_names(&self) -> Vec<String> {
+        self.listed().iter().map(|table| table.name.clone()).collect()
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
+        let full = TableName { schema: self.schema.clone(), table: name.to_owned() };
+        match self.view.open(&full).await {
+            // A listing goes on without a view whose tables have gone.
+            Err(error) if self.kind(name) == Some(TableKind::View) => {
+                tracing::warn!(view = %full, %error, "a view cannot be opened");
+                Ok(None)
+            }
+            other => Ok(other?),
+        }
+    }
+
+    async fn table_type(&self, name: &str) -> Result<Option<TableType>, DataFusionError> {
+        Ok(self.kind(name).map(|kind| match kind {
+            TableKind::Table => TableType::Base,
+            TableKind::View => TableType::View,
+        }))
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        self.kind(name).is_some()
+    }
+}

@@ -1,0 +1,130 @@
+//! Query settings under `grappe.` and the DataFusion defaults that we change, in one place.
+
+use std::fmt::{Display, Formatter};
+use std::str::FromStr;
+
+use datafusion::common::config::{ConfigExtension, ConfigField, Visit};
+use datafusion::common::extensions_options;
+use datafusion::error::DataFusionError;
+use datafusion::prelude::SessionConfig;
+
+use crate::Error;
+
+/// Name of the one catalog.
+pub const CATALOG: &str = "grappe";
+/// Schema that an unqualified name means, unless a session says otherwise.
+pub const SCHEMA: &str = "public";
+
+/// Where a statement runs; `auto` leaves the choice to the engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ModeSetting {
+    /// The engine chooses and `EXPLAIN` says why.
+    #[default]
+    Auto,
+    /// In the coordinator.
+    Local,
+    /// Pipelined stages on the executors.
+    Streamed,
+    /// Stages with durable shuffles on the executors.
+    Staged,
+}
+
+impl Display for ModeSetting {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Local => "local",
+            Self::Streamed => "streamed",
+            Self::Staged => "staged",
+        })
+    }
+}
+
+impl FromStr for ModeSetting {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        match text.to_ascii_lowercase().as_str() {
+            "auto" => Ok(Self::Auto),
+            "local" => Ok(Self::Local),
+            "streamed" => Ok(Self::Streamed),
+            "staged" => Ok(Self::Staged),
+            other => Err(Error::invalid(format!(
+                "grappe.execution_mode cannot be '{other}': use 'auto', 'local', 'streamed' or 'staged'"
+            ))),
+        }
+    }
+}
+
+impl ConfigField for ModeSetting {
+    fn visit<V: Visit>(&self, visitor: &mut V, key: &str, description: &'static str) {
+        visitor.some(key, self, description);
+    }
+
+    fn set(&mut self, _key: &str, value: &str) -> Result<(), DataFusionError> {
+        *self = value.parse()?;
+        Ok(())
+    }
+}
+
+extensions_options! {
+    /// Settings of a session that are ours: `SET grappe.NAME = VALUE`, `SHOW grappe.NAME`.
+    pub struct GrappeOptions {
+        /// Where statements run: 'auto', 'local', 'streamed' or 'staged'
+        pub execution_mode: ModeSetting, default = ModeSetting::Auto
+        /// Bytes to scan up to which 'auto' runs a query in the coordinator although executors are there
+        pub local_scan_bytes_max: u64, default = 64 << 20
+    }
+}
+
+impl ConfigExtension for GrappeOptions {
+    const PREFIX: &'static str = "grappe";
+}
+
+/// The settings of `config` that are ours.
+pub fn grappe_options(config: &SessionConfig) -> GrappeOptions {
+    config.options().extensions.get::<GrappeOptions>().cloned().unwrap_or_default()
+}
+
+/// A new session's settings.
+///
+/// `partitions` is the number of parts a query is split into: one a core.
+pub fn session_config(partitions: usize) -> SessionConfig {
+    let mut config = SessionConfig::new()
+        .with_target_partitions(partitions)
+        .with_default_catalog_and_schema(CATALOG, SCHEMA)
+        .with_create_default_catalog_and_schema(false)
+        .with_information_schema(true);
+    let options = config.options_mut();
+    options.extensions.insert(GrappeOptions::default());
+    // Positions in error messages.
+    options.sql_parser.collect_spans = true;
+    // Many clients cannot read view types; as part of the plan the cast keeps planned and streamed schema equal.
+    options.optimizer.expand_views_at_output = true;
+    config
+}
+
+/// Keys that belong to the process and not to a session: `SET` refuses them.
+pub(crate) fn is_process_setting(key: &str) -> bool {
+    const PREFIXES: [&str; 2] = ["datafusion.runtime.", "ballista."];
+    const KEYS: [&str; 3] = [
+        "datafusion.catalog.create_default_catalog_and_schema",
+        "datafusion.catalog.information_schema",
+        "datafusion.catalog.location",
+    ];
+    PREFIXES.iter().any(|prefix| key.starts_with(prefix)) || KEYS.contains(&key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mode_is_set_by_name_and_a_wrong_name_is_refused() {
+        let mut config = session_config(2);
+        config.options_mut().set("grappe.execution_mode", "Local").unwrap();
+        assert_eq!(grappe_options(&config).execution_mode, ModeSetting::Local);
+        let error = Error::from(config.options_mut().set("grappe.execution_mode", "turbo").unwrap_err());
+        assert!(error.message.contains("use 'auto', 'local'"), "{}", error.message);
+    }
+}

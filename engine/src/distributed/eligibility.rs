@@ -1,0 +1,113 @@
+//! Which plans may run on executors.
+//!
+//! The answer is found before anything is sent: an executor that cannot decode a node would fail the whole query.
+
+use datafusion::catalog::TableProvider;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::datasource::listing::ListingTable;
+use datafusion::datasource::source_as_provider;
+use datafusion::datasource::{ViewTable, empty::EmptyTable};
+use datafusion::functions_table::generate_series::GenerateSeriesTable;
+use datafusion::logical_expr::{LogicalPlan, TableScan};
+
+use crate::functions::range::SeriesTable;
+
+/// `Ok` if every node of `plan` can run on executors, else the reason in a few words.
+pub fn can_distribute(plan: &LogicalPlan) -> Result<(), String> {
+    let mut reason = None;
+    let walked = plan.apply_with_subqueries(|node| {
+        reason = refusal(node);
+        Ok(if reason.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    });
+    match (reason, walked) {
+        (Some(reason), _) => Err(reason),
+        (None, Err(error)) => Err(error.to_string()),
+        (None, Ok(_)) => Ok(()),
+    }
+}
+
+fn refusal(node: &LogicalPlan) -> Option<String> {
+    match node {
+        LogicalPlan::TableScan(scan) => scan_refusal(scan),
+        LogicalPlan::RecursiveQuery(query) => Some(format!("\"{}\" is a recursive query", query.name)),
+        LogicalPlan::Extension(extension) => Some(format!("{} has no distributed form", extension.node.name())),
+        LogicalPlan::Statement(_) | LogicalPlan::Ddl(_) | LogicalPlan::DescribeTable(_) => {
+            Some("it changes or shows the session or the catalog".to_owned())
+        }
+        LogicalPlan::Dml(_) | LogicalPlan::Copy(_) => Some("it writes".to_owned()),
+        LogicalPlan::Projection(_)
+        | LogicalPlan::Filter(_)
+        | LogicalPlan::Window(_)
+        | LogicalPlan::Aggregate(_)
+        | LogicalPlan::Sort(_)
+        | LogicalPlan::Join(_)
+        | LogicalPlan::Repartition(_)
+        | LogicalPlan::Union(_)
+        | LogicalPlan::EmptyRelation(_)
+        | LogicalPlan::Subquery(_)
+        | LogicalPlan::SubqueryAlias(_)
+        | LogicalPlan::Limit(_)
+        | LogicalPlan::Values(_)
+        | LogicalPlan::Explain(_)
+        | LogicalPlan::Analyze(_)
+        | LogicalPlan::Distinct(_)
+        | LogicalPlan::Unnest(_) => None,
+    }
+}
+
+fn scan_refusal(scan: &TableScan) -> Option<String> {
+    let name = &scan.table_name;
+    let Ok(provider) = source_as_provider(&scan.source) else {
+        return Some(format!("\"{name}\" has no data source"));
+    };
+    match provider.downcast_ref::<ViewTable>() {
+        Some(view) => can_distribute(view.logical_plan()).err().map(|_| format!("the view \"{name}\" reads local tables")),
+        None if is_shippable(provider.as_ref()) => None,
+        None => Some(format!("only the coordinator can read \"{name}\"")),
+    }
+}
+
+/// Tables whose scans an executor can decode, in as many parts as they have.
+fn is_shippable(provider: &dyn TableProvider) -> bool {
+    provider.is::<ListingTable>()
+        || provider.is::<SeriesTable>()
+        || provider.is::<GenerateSeriesTable>()
+        || provider.is::<EmptyTable>()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use datafusion::arrow::datatypes::{DataType, Field, Schema};
+    use datafusion::datasource::MemTable;
+    use datafusion::prelude::SessionContext;
+
+    use super::*;
+
+    async fn reason(sql: &str) -> Option<String> {
+        let context = SessionContext::new();
+        for function in crate::functions::range::table_functions() {
+            context.register_udtf(function.name(), function.function().clone());
+        }
+        let schema = Arc::new(Schema::new(vec![Field::new("x", DataType::Int64, false)]));
+        context.register_table("memory", Arc::new(MemTable::try_new(schema, vec![vec![]]).unwrap())).unwrap();
+        let plan = context.state().create_logical_plan(sql).await.unwrap();
+        can_distribute(&plan).err()
+    }
+
+    #[tokio::test]
+    async fn a_table_in_memory_keeps_the_query_in_the_coordinator_wherever_it_stands() {
+        for sql in ["SELECT * FROM memory", "SELECT 1 FROM range(3) WHERE value IN (SELECT x FROM memory)"] {
+            let reason = reason(sql).await.unwrap();
+            assert!(reason.contains("only the coordinator can read \"memory\""), "{reason}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_recursive_query_keeps_to_the_coordinator_and_a_series_does_not() {
+        let sql = "WITH RECURSIVE t AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM t WHERE n < 3) SELECT * FROM t";
+        assert!(reason(sql).await.unwrap().contains("recursive"));
+        assert_eq!(reason("SELECT sum(value) FROM range(10) WHERE value > (SELECT 3)").await, None);
+    }
+}

@@ -1,0 +1,125 @@
+//! What all sessions of a process share: memory, disk, object stores, the catalog, the ways to run a statement.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use datafusion::catalog::SchemaProvider;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::prelude::SessionConfig;
+
+use crate::Result;
+use crate::catalog::Catalog;
+use crate::config::session_config;
+use crate::execution::Modes;
+use crate::session::Session;
+use crate::storage::{StorageOptions, StoreRegistry};
+
+/// Consumers named in an out-of-memory error: enough to see who holds what.
+const CONSUMERS_NAMED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4);
+
+/// Bytes of Parquet footers and page indexes kept, checked against size and time of the file at every use.
+const METADATA_CACHE_BYTES: usize = 64 << 20;
+
+/// Limits of the process's engine.
+#[derive(Debug, Clone)]
+pub struct EngineOptions {
+    /// Bytes that queries may hold in memory, all together.
+    pub memory_bytes_max: usize,
+    /// Bytes that queries may spill to disk, all together.
+    pub spill_bytes_max: u64,
+    /// Where they spill to; a directory of the system's if none is given.
+    pub spill_dir: Option<PathBuf>,
+    /// Parts that a query is split into: one a core.
+    pub partitions: usize,
+    /// Object stores.
+    pub storage: StorageOptions,
+}
+
+impl Default for EngineOptions {
+    /// 1 GiB of memory, 100 GiB of disk, a part for each core.
+    fn default() -> Self {
+        Self {
+            memory_bytes_max: 1 << 30,
+            spill_bytes_max: 100 << 30,
+            spill_dir: None,
+            partitions: std::thread::available_parallelism().map_or(1, usize::from),
+            storage: StorageOptions::new(),
+        }
+    }
+}
+
+/// The engine of one process.
+#[derive(Debug)]
+pub struct Engine {
+    runtime: Arc<RuntimeEnv>,
+    catalog: Arc<dyn Catalog>,
+    system: Arc<dyn SchemaProvider>,
+    modes: Modes,
+    defaults: SessionConfig,
+}
+
+impl Engine {
+    /// An engine over `catalog`, with the live tables of `system` and the ways to run a statement in `modes`.
+    pub fn new(
+        runtime: Arc<RuntimeEnv>,
+        partitions: usize,
+        catalog: Arc<dyn Catalog>,
+        system: Arc<dyn SchemaProvider>,
+        modes: Modes,
+    ) -> Arc<Self> {
+        Arc::new(Self { runtime, catalog, system, modes, defaults: session_config(partitions) })
+    }
+
+    /// A new conversation.
+    pub fn open_session(self: &Arc<Self>) -> Session {
+        Session::new(Arc::clone(self))
+    }
+
+    /// Memory, disk and object stores.
+    pub fn runtime(&self) -> &Arc<RuntimeEnv> {
+        &self.runtime
+    }
+
+    /// Schemas and tables.
+    pub fn catalog(&self) -> &Arc<dyn Catalog> {
+        &self.catalog
+    }
+
+    pub(crate) fn system(&self) -> &Arc<dyn SchemaProvider> {
+        &self.system
+    }
+
+    pub(crate) fn modes(&self) -> &Modes {
+        &self.modes
+    }
+
+    /// Settings that a new session starts with.
+    pub(crate) fn session_config(&self) -> SessionConfig {
+        self.defaults.clone()
+    }
+}
+
+/// The memory pool, spill directory, caches and object stores of a process.
+///
+/// # Errors
+/// `Denied` or `Exhausted` if the spill directory cannot be made; `Invalid` for a bad storage setting.
+pub fn runtime(options: &EngineOptions) -> Result<Arc<RuntimeEnv>> {
+    let pool = TrackConsumersPool::new(FairSpillPool::new(options.memory_bytes_max), CONSUMERS_NAMED);
+    let mode = match &options.spill_dir {
+        Some(directory) => DiskManagerMode::Directories(vec![directory.clone()]),
+        None => DiskManagerMode::OsTmpDirectory,
+    };
+    let disk = DiskManagerBuilder::default().with_mode(mode).with_max_temp_directory_size(options.spill_bytes_max);
+    let runtime = RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(pool))
+        .with_disk_manager_builder(disk)
+        .with_metadata_cache_limit(METADATA_CACHE_BYTES)
+        // A cached listing would hide files that others have added.
+        .with_object_list_cache_limit(0)
+        .with_object_store_registry(Arc::new(StoreRegistry::new(options.storage.clone())?))
+        .build_arc()?;
+    Ok(runtime)
+}

@@ -1,0 +1,103 @@
+//! Running a planned statement: the seam between what a statement means and where it runs.
+//!
+//! [`Execution`] is one way to run a plan. Local is here; streamed and staged are the coordinator's, because they need
+//! executors. Nothing above this module asks whether a query is distributed.
+
+mod explain;
+mod local;
+mod mode;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::execution::{SendableRecordBatchStream, SessionState};
+use datafusion::logical_expr::LogicalPlan;
+
+pub(crate) use explain::Explained;
+pub use local::LocalExecution;
+pub(crate) use local::run_to_end;
+pub use mode::{Choice, Mode, Modes};
+
+use crate::Result;
+
+/// A statement to run.
+#[derive(Debug, Clone)]
+pub struct StartRequest {
+    /// Id of the statement, unique in the cluster.
+    pub query_id: String,
+    /// SQL text, for names and logs.
+    pub text: String,
+    /// State of the session that planned it.
+    pub state: SessionState,
+    /// Analysed plan, not optimised.
+    pub plan: LogicalPlan,
+}
+
+/// How far a running statement is.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Progress {
+    /// Share of the work that is done, 0 to 1, if it can be told.
+    pub fraction: Option<f64>,
+    /// Rows read from tables so far.
+    pub rows_scanned: u64,
+    /// Tasks on executors that have ended.
+    pub tasks_done: u64,
+    /// Tasks on executors known so far.
+    pub tasks_total: u64,
+}
+
+/// Whether a mode can run something now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Availability {
+    /// It can, on so many virtual cores.
+    Ready {
+        /// Virtual cores of all executors together.
+        vcores: usize,
+    },
+    /// It cannot: why, and what to run so that it can.
+    Unavailable(String),
+}
+
+/// One way to run plans.
+#[async_trait]
+pub trait Execution: std::fmt::Debug + Send + Sync {
+    /// Which way.
+    fn mode(&self) -> Mode;
+
+    /// Whether it can run something now.
+    fn availability(&self) -> Availability;
+
+    /// Why this plan cannot run this way, if it cannot.
+    fn refusal(&self, plan: &LogicalPlan) -> Option<String>;
+
+    /// Plans for this mode and gets ready; the work begins now or when the stream is first read.
+    ///
+    /// # Errors
+    /// Those of planning, and of the executors.
+    async fn start(&self, request: StartRequest) -> Result<Arc<dyn Running>>;
+
+    /// Lines that `EXPLAIN` shows besides DataFusion's plans: pairs of a title and a text.
+    ///
+    /// # Errors
+    /// Those of planning.
+    async fn explain(&self, request: StartRequest) -> Result<Vec<(String, String)>>;
+}
+
+/// A statement that has been started.
+pub trait Running: std::fmt::Debug + Send + Sync {
+    /// Columns of the result, exactly as they will be streamed.
+    fn schema(&self) -> SchemaRef;
+
+    /// The result; it can be taken once. Dropping it stops the work.
+    ///
+    /// # Errors
+    /// `Invalid` if it has been taken.
+    fn stream(&self) -> Result<SendableRecordBatchStream>;
+
+    /// How far it is.
+    fn progress(&self) -> Progress;
+
+    /// Stops the work wherever it is done.
+    fn cancel(&self);
+}

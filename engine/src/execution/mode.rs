@@ -1,0 +1,156 @@
+//! Which way a statement runs, and why.
+
+use std::fmt::{Display, Formatter};
+use std::sync::Arc;
+
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::datasource::physical_plan::FileScanConfig;
+use datafusion::datasource::source::DataSourceExec;
+
+use crate::config::{ModeSetting, grappe_options};
+use crate::execution::{Availability, Execution, LocalExecution};
+use crate::{Error, Result};
+
+/// A way to run a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// In the coordinator.
+    Local,
+    /// Pipelined stages on the executors.
+    Streamed,
+    /// Stages with durable shuffles on the executors.
+    Staged,
+}
+
+impl Display for Mode {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Local => "local",
+            Self::Streamed => "streamed",
+            Self::Staged => "staged",
+        })
+    }
+}
+
+/// The mode of one statement.
+#[derive(Debug, Clone)]
+pub struct Choice {
+    /// The way chosen.
+    pub execution: Arc<dyn Execution>,
+    /// Why, in a few words.
+    pub reason: String,
+}
+
+/// The ways that this process knows; local is always there.
+#[derive(Debug, Clone)]
+pub struct Modes {
+    local: Arc<dyn Execution>,
+    streamed: Option<Arc<dyn Execution>>,
+    staged: Option<Arc<dyn Execution>>,
+}
+
+impl Default for Modes {
+    fn default() -> Self {
+        Self { local: Arc::new(LocalExecution), streamed: None, staged: None }
+    }
+}
+
+impl Modes {
+    /// Adds a way to run statements, or replaces it.
+    #[must_use]
+    pub fn with(mut self, execution: Arc<dyn Execution>) -> Self {
+        match execution.mode() {
+            Mode::Local => self.local = execution,
+            Mode::Streamed => self.streamed = Some(execution),
+            Mode::Staged => self.staged = Some(execution),
+        }
+        self
+    }
+
+    /// Chooses by the session's `grappe.execution_mode`.
+    ///
+    /// # Errors
+    /// `Unavailable` for a mode that cannot run anything now, saying what to run; `Invalid` for a plan that the mode
+    /// asked for cannot run.
+    pub async fn choose(&self, state: &SessionState, plan: &LogicalPlan) -> Result<Choice> {
+        match grappe_options(state.config()).execution_mode {
+            ModeSetting::Auto => self.automatic(state, plan).await,
+            ModeSetting::Local => Ok(self.local_because("asked for by grappe.execution_mode")),
+            ModeSetting::Streamed => by_name(self.streamed.as_ref(), Mode::Streamed, plan),
+            ModeSetting::Staged => by_name(self.staged.as_ref(), Mode::Staged, plan),
+        }
+    }
+
+    /// The way that runs in `mode`.
+    ///
+    /// # Errors
+    /// `Unavailable` if this process does not know it.
+    pub(crate) fn by_mode(&self, mode: Mode) -> Result<Arc<dyn Execution>> {
+        let execution = match mode {
+            Mode::Local => Some(&self.local),
+            Mode::Streamed => self.streamed.as_ref(),
+            Mode::Staged => self.staged.as_ref(),
+        };
+        execution.cloned().ok_or_else(|| missing(mode))
+    }
+
+    /// Small scans and whatever only the coordinator can see stay here; the rest goes to the executors.
+    async fn automatic(&self, state: &SessionState, plan: &LogicalPlan) -> Result<Choice> {
+        let Some(staged) = &self.staged else {
+            return Ok(self.local_because("this coordinator takes no executors"));
+        };
+        if let Availability::Unavailable(_) = staged.availability() {
+            return Ok(self.local_because("no executor is connected"));
+        }
+        if let Some(reason) = staged.refusal(plan) {
+            return Ok(self.local_because(&reason));
+        }
+        let limit = grappe_options(state.config()).local_scan_bytes_max;
+        let physical = state.create_physical_plan(plan).await?;
+        let bytes = scan_bytes(physical.as_ref());
+        if bytes <= limit {
+            let reason = format!("it scans {bytes} bytes, at most grappe.local_scan_bytes_max = {limit}");
+            return Ok(self.local_because(&reason));
+        }
+        let reason = format!("it scans {bytes} bytes, more than grappe.local_scan_bytes_max = {limit}");
+        Ok(Choice { execution: Arc::clone(staged), reason })
+    }
+
+    fn local_because(&self, reason: &str) -> Choice {
+        Choice { execution: Arc::clone(&self.local), reason: reason.to_owned() }
+    }
+}
+
+fn by_name(execution: Option<&Arc<dyn Execution>>, mode: Mode, plan: &LogicalPlan) -> Result<Choice> {
+    let execution = execution.ok_or_else(|| missing(mode))?;
+    if let Availability::Unavailable(reason) = execution.availability() {
+        return Err(Error::unavailable(format!("{mode} mode is not available: {reason}")));
+    }
+    if let Some(reason) = execution.refusal(plan) {
+        let way_out = "SET grappe.execution_mode = 'auto' or 'local'";
+        return Err(Error::invalid(format!("this statement cannot run in {mode} mode: {reason}; {way_out}")));
+    }
+    let reason = "asked for by grappe.execution_mode".to_owned();
+    Ok(Choice { execution: Arc::clone(execution), reason })
+}
+
+fn missing(mode: Mode) -> Error {
+    Error::unavailable(format!(
+        "{mode} mode is not available here: start a cluster with 'grappe cluster run', connect to it with --connect, \
+         or SET grappe.execution_mode = 'auto'"
+    ))
+}
+
+/// Bytes of the files and file ranges that a plan scans, after pruning by directory.
+fn scan_bytes(plan: &dyn ExecutionPlan) -> u64 {
+    let own = plan
+        .downcast_ref::<DataSourceExec>()
+        .and_then(|source| source.data_source().downcast_ref::<FileScanConfig>())
+        .map_or(0, |scan| {
+            let files = scan.file_groups.iter().flat_map(|group| group.iter());
+            files.map(|file| file.range.as_ref().map_or(file.object_meta.size, |r| (r.end - r.start) as u64)).sum()
+        });
+    plan.children().iter().map(|child| scan_bytes(child.as_ref())).sum::<u64>() + own
+}

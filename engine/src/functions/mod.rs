@@ -1,0 +1,5 @@
+//! Functions that we add to DataFusion's.
+
+pub(crate) mod range;
+
+pub use range::table_functions;

@@ -1,0 +1,242 @@
+//! One user's conversation: settings, prepared plans, and the way of a statement from text to rows.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
+use datafusion::catalog::information_schema::INFORMATION_SCHEMA;
+use datafusion::common::TableReference;
+use datafusion::logical_expr::{Explain, LogicalPlan, Statement as SessionStatement, TableType};
+use datafusion::prelude::SessionConfig;
+use parking_lot::RwLock;
+
+use crate::catalog::{CatalogView, ViewSeed, without_views};
+use crate::config::CATALOG;
+use crate::engine::Engine;
+use crate::execution::{Choice, Explained, Mode, Running, StartRequest, run_to_end};
+use crate::nearest::suggestion;
+use crate::sql::{Effect, PreparedPlans, Statement, parse_statement, reset_setting, run_ddl, set_setting};
+use crate::state::StateSeed;
+use crate::{Error, ErrorKind, Result};
+
+/// Settings and prepared plans of one user; cheap to make.
+#[derive(Debug)]
+pub struct Session {
+    engine: Arc<Engine>,
+    config: RwLock<SessionConfig>,
+    prepared: PreparedPlans,
+}
+
+/// What became of a statement that was started.
+#[derive(Debug)]
+pub enum Started {
+    /// It has rows to read.
+    Rows(Arc<dyn Running>),
+    /// It is done.
+    Done {
+        /// Rows that it wrote or removed, if it counts them.
+        rows_affected: Option<u64>,
+    },
+}
+
+/// A line of a listing of tables.
+#[derive(Debug, Clone)]
+pub struct TableFacts {
+    /// Its schema.
+    pub schema: String,
+    /// Its name.
+    pub name: String,
+    /// `TABLE` or `VIEW`.
+    pub kind: &'static str,
+    /// Its columns; none unless asked for.
+    pub columns: Schema,
+}
+
+impl Session {
+    pub(crate) fn new(engine: Arc<Engine>) -> Self {
+        let config = engine.session_config();
+        Self { engine, config: RwLock::new(config), prepared: PreparedPlans::default() }
+    }
+
+    /// Parses `sql`, resolves its names and types.
+    ///
+    /// # Errors
+    /// `Invalid` or `NotFound`, with the place in the text where it is known.
+    pub async fn plan(&self, sql: &str) -> Result<Statement> {
+        let seed = self.seed();
+        let parser_state = CatalogView::new(seed.clone()).state(None);
+        let syntax = parse_statement(&parser_state, sql)?;
+        let references = parser_state.resolve_table_references(&syntax)?;
+        let lists_names = references.iter().any(|name| name.schema() == Some("information_schema"));
+        let view = if lists_names { CatalogView::with_names(seed).await? } else { CatalogView::new(seed) };
+        let state = view.state(None);
+        match state.statement_to_plan(syntax).await {
+            Ok(LogicalPlan::Statement(SessionStatement::Execute(execute))) => {
+                let plan = self.prepared.execute(&state, &execute)?;
+                Ok(Statement { text: sql.to_owned(), plan, state })
+            }
+            Ok(plan) => Ok(Statement { text: sql.to_owned(), plan, state }),
+            Err(error) => Err(self.with_near_tables(error.into()).await),
+        }
+    }
+
+    /// Chooses where a statement runs.
+    ///
+    /// # Errors
+    /// `Unavailable` if the session asks for a mode that is not there.
+    pub async fn choose(&self, statement: &Statement) -> Result<Choice> {
+        let plan = match &statement.plan {
+            LogicalPlan::Explain(explain) => explain.plan.as_ref(),
+            plan => plan,
+        };
+        self.engine.modes().choose(&statement.state, plan).await
+    }
+
+    /// Runs a statement: to its end if it has an effect, until there are rows to read if not.
+    ///
+    /// # Errors
+    /// Those of planning, of the mode, and for a statement with an effect those of running it.
+    pub async fn start(&self, query_id: &str, statement: Statement, choice: Choice) -> Result<Started> {
+        let effect = statement.effect();
+        match statement.plan {
+            LogicalPlan::Ddl(ddl) => {
+                run_ddl(self.engine.catalog().as_ref(), &statement.state, ddl, &statement.text).await?;
+                Ok(Started::Done { rows_affected: None })
+            }
+            LogicalPlan::Statement(change) => {
+                self.change(change)?;
+                Ok(Started::Done { rows_affected: None })
+            }
+            plan => {
+                let request = StartRequest {
+                    query_id: query_id.to_owned(),
+                    text: statement.text,
+                    state: statement.state,
+                    plan,
+                };
+                let running = self.run(request, choice).await?;
+                match effect {
+                    Effect::None => Ok(Started::Rows(running)),
+                    Effect::Rows | Effect::Definition => {
+                        Ok(Started::Done { rows_affected: run_to_end(running.as_ref()).await? })
+                    }
+                }
+            }
+        }
+    }
+
+    /// Columns that a statement without an effect will give, from its physical plan: the logical one differs from it in
+    /// nullability.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn result_schema(&self, statement: Statement) -> Result<SchemaRef> {
+        let choice = self.choose(&statement).await?;
+        match self.start("", statement, choice).await? {
+            Started::Rows(running) => Ok(running.schema()),
+            Started::Done { .. } => Ok(Arc::new(Schema::empty())),
+        }
+    }
+
+    /// Names of all schemas, sorted.
+    ///
+    /// # Errors
+    /// Those of the catalog.
+    pub async fn schemas(&self) -> Result<Vec<String>> {
+        let state = CatalogView::with_names(self.seed()).await?.state(None);
+        let mut names = state.catalog_list().catalog(CATALOG).map_or(Vec::new(), |catalog| catalog.schema_names());
+        names.push(INFORMATION_SCHEMA.to_owned());
+        names.sort();
+        Ok(names)
+    }
+
+    /// All tables and views, with their columns if asked for.
+    ///
+    /// # Errors
+    /// Those of the catalog.
+    pub async fn tables(&self, with_columns: bool) -> Result<Vec<TableFacts>> {
+        let state = CatalogView::with_names(self.seed()).await?.state(None);
+        let mut tables = Vec::new();
+        for schema_name in self.schemas().await? {
+            let schema = state.schema_for_ref(TableReference::partial(schema_name.as_str(), ""))?;
+            for name in schema.table_names() {
+                let Some(kind) = schema.table_type(&name).await? else { continue };
+                let columns = if with_columns { schema.table(&name).await?.map(|table| table.schema()) } else { None };
+                tables.push(TableFacts {
+                    schema: schema_name.clone(),
+                    name,
+                    kind: if kind == TableType::View { "VIEW" } else { "TABLE" },
+                    columns: columns.map_or_else(Schema::empty, |columns| without_views(&columns)),
+                });
+            }
+        }
+        Ok(tables)
+    }
+
+    async fn run(&self, request: StartRequest, choice: Choice) -> Result<Arc<dyn Running>> {
+        let LogicalPlan::Explain(Explain { plan, .. }) = &request.plan else {
+            return choice.execution.start(request).await;
+        };
+        let mode = choice.execution.mode();
+        let mut lines = vec![("execution_mode".to_owned(), format!("{mode}: {}", choice.reason))];
+        let inner = StartRequest { plan: plan.as_ref().clone(), ..request.clone() };
+        lines.extend(choice.execution.explain(inner).await?);
+        // What DataFusion itself explains needs no executor.
+        let local = self.engine.modes().by_mode(Mode::Local)?;
+        Ok(Arc::new(Explained { plans: local.start(request).await?, lines }))
+    }
+
+    fn change(&self, change: SessionStatement) -> Result<()> {
+        match change {
+            SessionStatement::SetVariable(set) => set_setting(&mut self.config.write(), &set.variable, &set.value),
+            SessionStatement::ResetVariable(reset) => {
+                reset_setting(&mut self.config.write(), &self.engine.session_config(), &reset.variable)
+            }
+            SessionStatement::Prepare(prepare) => self.prepared.prepare(&prepare),
+            SessionStatement::Deallocate(deallocate) => self.prepared.deallocate(&deallocate.name),
+            SessionStatement::Execute(_) => Err(Error::internal("EXECUTE was not replaced by its plan")),
+            SessionStatement::TransactionStart(_) | SessionStatement::TransactionEnd(_) => {
+                Err(Error::invalid("transactions are not supported: every statement stands for itself"))
+            }
+        }
+    }
+
+    fn seed(&self) -> ViewSeed {
+        ViewSeed {
+            catalog: Arc::clone(self.engine.catalog()),
+            system: Arc::clone(self.engine.system()),
+            state: StateSeed { config: self.config.read().clone(), runtime: Arc::clone(self.engine.runtime()) },
+        }
+    }
+
+    /// Adds the nearest names to "table not found".
+    async fn with_near_tables(&self, error: Error) -> Error {
+        let Some(wanted) = error.message.strip_prefix("table '").and_then(|rest| rest.strip_suffix("' not found")) else {
+            return error;
+        };
+        if error.kind != ErrorKind::NotFound {
+            return error;
+        }
+        let default_schema = self.config.read().options().catalog.default_schema.clone();
+        let wanted = wanted.strip_prefix("grappe.").unwrap_or(wanted);
+        let shown = wanted.strip_prefix(&format!("{default_schema}.")).unwrap_or(wanted).to_owned();
+        let names = self.all_table_names(&default_schema).await.unwrap_or_default();
+        let hint = match suggestion(&shown, names.iter().map(String::as_str)) {
+            hint if !hint.is_empty() => hint,
+            _ if shown.contains('.') => format!("; for a file, quote its name: '{shown}'"),
+            _ => String::new(),
+        };
+        Error { message: format!("table \"{shown}\" not found{hint}"), ..error }
+    }
+
+    /// Names as the session would write them.
+    async fn all_table_names(&self, default_schema: &str) -> Result<Vec<String>> {
+        let catalog = self.engine.catalog();
+        let mut names = Vec::new();
+        for schema in catalog.schemas().await? {
+            for table in catalog.tables(&schema).await? {
+                names.push(if schema == default_schema { table.name } else { format!("{schema}.{}", table.name) });
+            }
+        }
+        Ok(names)
+    }
+}

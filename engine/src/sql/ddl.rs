@@ -1,0 +1,197 @@
+//! Statements that change the catalog.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::catalog::{MemTable, TableProvider};
+use datafusion::common::{DFSchema, SchemaReference, TableReference};
+use datafusion::execution::SessionState;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::logical_expr::{
+    CreateCatalogSchema, CreateExternalTable, CreateMemoryTable, CreateView, DdlStatement, DropCatalogSchema,
+    LogicalPlan,
+};
+use datafusion::physical_plan::execute_stream_partitioned;
+use futures::TryStreamExt;
+
+use crate::catalog::{
+    Catalog, MemoryTable, SYSTEM_SCHEMA, TableDefinition, TableKind, TableName, View, resolve_external,
+};
+use crate::config::CATALOG;
+use crate::{Error, ErrorKind, Result};
+
+/// Carries out `ddl`, planned from the SQL `text`.
+///
+/// # Errors
+/// Those of [`Catalog`], of reading the files of an external table, and of the query of a `CREATE TABLE AS`.
+pub(crate) async fn run_ddl(catalog: &dyn Catalog, state: &SessionState, ddl: DdlStatement, text: &str) -> Result<()> {
+    match ddl {
+        DdlStatement::CreateExternalTable(command) => create_external_table(catalog, state, &command, text).await,
+        DdlStatement::CreateMemoryTable(command) => create_memory_table(catalog, state, command).await,
+        DdlStatement::CreateView(command) => create_view(catalog, state, command, text).await,
+        DdlStatement::CreateCatalogSchema(command) => create_schema(catalog, command).await,
+        DdlStatement::DropCatalogSchema(command) => drop_schema(catalog, command).await,
+        DdlStatement::DropTable(command) => {
+            drop_table(catalog, state, command.name, TableKind::Table, command.if_exists).await
+        }
+        DdlStatement::DropView(command) => {
+            drop_table(catalog, state, command.name, TableKind::View, command.if_exists).await
+        }
+        DdlStatement::CreateCatalog(_) => Err(Error::invalid(format!("there is one catalog, \"{CATALOG}\": use schemas"))),
+        DdlStatement::CreateIndex(_) => Err(Error::invalid("indexes are not supported")),
+        DdlStatement::CreateFunction(_) | DdlStatement::DropFunction(_) => {
+            Err(Error::invalid("functions cannot be created by SQL"))
+        }
+    }
+}
+
+/// The catalog's name for a reference, with the session's schema where none is given.
+fn table_name(state: &SessionState, reference: TableReference) -> Result<TableName> {
+    let catalog = &state.config_options().catalog;
+    let resolved = reference.resolve(&catalog.default_catalog, &catalog.default_schema);
+    if resolved.catalog.as_ref() != CATALOG {
+        let message = format!("there is no catalog \"{}\"; the only one is \"{CATALOG}\"", resolved.catalog);
+        return Err(Error::not_found(message));
+    }
+    Ok(resolved.into())
+}
+
+/// Whether there is nothing to do because the table is there and that is fine.
+async fn is_settled(catalog: &dyn Catalog, name: &TableName, if_not_exists: bool, or_replace: bool) -> Result<bool> {
+    if if_not_exists && or_replace {
+        return Err(Error::invalid("use either OR REPLACE or IF NOT EXISTS"));
+    }
+    let existing = catalog.table(name).await?;
+    match existing {
+        Some(_) if if_not_exists => Ok(true),
+        Some(entry) if !or_replace => {
+            let kind = entry.definition.kind();
+            Err(Error::already_exists(format!("{kind} \"{name}\" already exists")))
+        }
+        _ => Ok(false),
+    }
+}
+
+async fn create_external_table(
+    catalog: &dyn Catalog,
+    state: &SessionState,
+    command: &CreateExternalTable,
+    text: &str,
+) -> Result<()> {
+    refuse_temporary(command.temporary)?;
+    if command.unbounded {
+        return Err(Error::invalid("unbounded tables are not supported"));
+    }
+    let name = table_name(state, command.name.clone())?;
+    if is_settled(catalog, &name, command.if_not_exists, command.or_replace).await? {
+        return Ok(());
+    }
+    let mut table = resolve_external(state, command).await?;
+    table.sql = text.to_owned();
+    catalog.create_table(&name, TableDefinition::External(Arc::new(table)), command.or_replace).await
+}
+
+async fn create_view(catalog: &dyn Catalog, state: &SessionState, command: CreateView, text: &str) -> Result<()> {
+    refuse_temporary(command.temporary)?;
+    let name = table_name(state, command.name)?;
+    if is_settled(catalog, &name, false, command.or_replace).await? {
+        return Ok(());
+    }
+    refuse_duplicates(command.input.schema())?;
+    refuse_self_reference(state, &name, &command.input)?;
+    // A view that cannot be planned is refused now and not when it is first read.
+    state.optimize(&command.input)?;
+    let view = View { sql: text.to_owned(), default_schema: state.config_options().catalog.default_schema.clone() };
+    catalog.create_table(&name, TableDefinition::View(Arc::new(view)), command.or_replace).await
+}
+
+/// `CREATE OR REPLACE VIEW v AS SELECT ... FROM v` would stand on itself.
+fn refuse_self_reference(state: &SessionState, name: &TableName, input: &LogicalPlan) -> Result<()> {
+    let mut found = false;
+    input.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node {
+            found |= table_name(state, scan.table_name.clone()).is_ok_and(|scanned| scanned == *name);
+        }
+        Ok(datafusion::common::tree_node::TreeNodeRecursion::Continue)
+    })?;
+    if found {
+        return Err(Error::invalid(format!("view \"{name}\" cannot read itself")));
+    }
+    Ok(())
+}
+
+async fn create_memory_table(catalog: &dyn Catalog, state: &SessionState, command: CreateMemoryTable) -> Result<()> {
+    refuse_temporary(command.temporary)?;
+    let name = table_name(state, command.name)?;
+    if is_settled(catalog, &name, command.if_not_exists, command.or_replace).await? {
+        return Ok(());
+    }
+    refuse_duplicates(command.input.schema())?;
+    let plan = state.create_physical_plan(&command.input).await?;
+    let schema = plan.schema();
+    let consumer = MemoryConsumer::new(format!("table {name}"));
+    let reservation = consumer.register(&state.runtime_env().memory_pool);
+    let mut partitions = Vec::new();
+    for stream in execute_stream_partitioned(plan, state.task_ctx())? {
+        let batches: Vec<RecordBatch> =
+            stream.and_then(|batch| async { keep(&reservation, batch) }).try_collect().await?;
+        partitions.push(batches);
+    }
+    let table = MemTable::try_new(schema, partitions)?
+        .with_constraints(command.constraints)
+        .with_column_defaults(command.column_defaults.into_iter().collect());
+    let table: Arc<dyn TableProvider> = Arc::new(MemoryTable::new(table, reservation));
+    catalog.create_table(&name, TableDefinition::Memory(table), command.or_replace).await
+}
+
+fn keep(reservation: &MemoryReservation, batch: RecordBatch) -> datafusion::error::Result<RecordBatch> {
+    reservation.try_grow(batch.get_array_memory_size())?;
+    Ok(batch)
+}
+
+async fn create_schema(catalog: &dyn Catalog, command: CreateCatalogSchema) -> Result<()> {
+    let name = command.schema_name.strip_prefix(&format!("{CATALOG}.")).unwrap_or(&command.schema_name).to_owned();
+    if ["information_schema", SYSTEM_SCHEMA].contains(&name.as_str()) {
+        return Err(Error::already_exists(format!("schema \"{name}\" is always there")));
+    }
+    match catalog.create_schema(&name).await {
+        Err(error) if error.kind == ErrorKind::AlreadyExists && command.if_not_exists => Ok(()),
+        other => other,
+    }
+}
+
+async fn drop_schema(catalog: &dyn Catalog, command: DropCatalogSchema) -> Result<()> {
+    let name = match &command.name {
+        SchemaReference::Bare { schema } | SchemaReference::Full { schema, .. } => schema.to_string(),
+    };
+    match catalog.drop_schema(&name, command.cascade).await {
+        Err(error) if error.kind == ErrorKind::NotFound && command.if_exists => Ok(()),
+        other => other,
+    }
+}
+
+async fn drop_table(
+    catalog: &dyn Catalog,
+    state: &SessionState,
+    reference: TableReference,
+    kind: TableKind,
+    if_exists: bool,
+) -> Result<()> {
+    let name = table_name(state, reference)?;
+    match catalog.drop_table(&name, kind).await {
+        Err(error) if error.kind == ErrorKind::NotFound && if_exists => Ok(()),
+        other => other,
+    }
+}
+
+fn refuse_temporary(temporary: bool) -> Result<()> {
+    if temporary { Err(Error::invalid("temporary tables and views are not supported")) } else { Ok(()) }
+}
+
+fn refuse_duplicates(schema: &DFSchema) -> Result<()> {
+    let mut seen = std::collections::HashSet::new();
+    match schema.fields().iter().find(|field| !seen.insert(field.name())) {
+        Some(field) => Err(Error::invalid(format!("column \"{}\" appears twice; give one another name", field.name()))),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,35 @@
+//! SQL text to a statement, and the statements that we carry out ourselves.
+
+mod ddl;
+mod prepared;
+mod settings;
+mod statement;
+
+pub(crate) use ddl::run_ddl;
+pub(crate) use prepared::PreparedPlans;
+pub(crate) use settings::{reset_setting, set_setting};
+pub use statement::{Effect, Statement};
+
+use datafusion::execution::SessionState;
+use datafusion::sql::parser::{DFParserBuilder, Statement as Syntax};
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+
+use crate::{Error, Result};
+
+/// The one statement in `sql`.
+///
+/// # Errors
+/// `Invalid`, with the place, for a syntax error, for nothing, and for more than one statement.
+pub(crate) fn parse_statement(state: &SessionState, sql: &str) -> Result<Syntax> {
+    let recursion_limit = state.config_options().sql_parser.recursion_limit.get();
+    let mut statements = DFParserBuilder::new(sql)
+        .with_dialect(&GenericDialect {})
+        .with_recursion_limit(recursion_limit)
+        .build()?
+        .parse_statements()?;
+    match (statements.pop_front(), statements.len()) {
+        (Some(statement), 0) => Ok(statement),
+        (None, _) => Err(Error::invalid("there is no statement in the text")),
+        (Some(_), more) => Err(Error::invalid(format!("one statement at a time, not {}", more + 1))),
+    }
+}

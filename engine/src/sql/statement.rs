@@ -1,0 +1,85 @@
+//! A planned statement, and what kind of thing it does.
+
+use datafusion::logical_expr::{DdlStatement, LogicalPlan, Statement as SessionStatement, WriteOp};
+use datafusion::execution::SessionState;
+
+/// What running a statement changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing: it has rows to read, and may be read again.
+    None,
+    /// Rows of a table, or files.
+    Rows,
+    /// The catalog or the session.
+    Definition,
+}
+
+/// A statement whose names are resolved: ready to be optimised and run.
+#[derive(Debug, Clone)]
+pub struct Statement {
+    /// The SQL text.
+    pub text: String,
+    /// Its analysed plan.
+    pub plan: LogicalPlan,
+    /// The session's state at the time of planning.
+    pub state: SessionState,
+}
+
+impl Statement {
+    /// What running it changes.
+    pub fn effect(&self) -> Effect {
+        match &self.plan {
+            LogicalPlan::Ddl(_) | LogicalPlan::Statement(_) => Effect::Definition,
+            LogicalPlan::Dml(_) | LogicalPlan::Copy(_) => Effect::Rows,
+            LogicalPlan::Analyze(analyze) => Self { plan: analyze.input.as_ref().clone(), ..self.clone() }.effect(),
+            _ => Effect::None,
+        }
+    }
+
+    /// The command tag, as psql shows it after a statement.
+    pub fn tag(&self) -> &'static str {
+        match &self.plan {
+            LogicalPlan::Ddl(ddl) => ddl_tag(ddl),
+            LogicalPlan::Dml(dml) => match dml.op {
+                WriteOp::Insert(_) => "INSERT",
+                WriteOp::Update => "UPDATE",
+                WriteOp::Delete => "DELETE",
+                WriteOp::Ctas => "CREATE TABLE",
+                WriteOp::Truncate => "TRUNCATE TABLE",
+                _ => "MERGE",
+            },
+            LogicalPlan::Copy(_) => "COPY",
+            LogicalPlan::Statement(statement) => statement_tag(statement),
+            LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) => "EXPLAIN",
+            _ => "SELECT",
+        }
+    }
+}
+
+fn ddl_tag(ddl: &DdlStatement) -> &'static str {
+    match ddl {
+        DdlStatement::CreateExternalTable(_) => "CREATE EXTERNAL TABLE",
+        DdlStatement::CreateMemoryTable(_) => "CREATE TABLE",
+        DdlStatement::CreateView(_) => "CREATE VIEW",
+        DdlStatement::CreateCatalogSchema(_) => "CREATE SCHEMA",
+        DdlStatement::CreateCatalog(_) => "CREATE DATABASE",
+        DdlStatement::CreateIndex(_) => "CREATE INDEX",
+        DdlStatement::DropTable(_) => "DROP TABLE",
+        DdlStatement::DropView(_) => "DROP VIEW",
+        DdlStatement::DropCatalogSchema(_) => "DROP SCHEMA",
+        DdlStatement::CreateFunction(_) => "CREATE FUNCTION",
+        DdlStatement::DropFunction(_) => "DROP FUNCTION",
+    }
+}
+
+fn statement_tag(statement: &SessionStatement) -> &'static str {
+    match statement {
+        SessionStatement::TransactionStart(_) => "BEGIN",
+        SessionStatement::TransactionEnd(_) => "COMMIT",
+        SessionStatement::SetVariable(_) => "SET",
+        SessionStatement::ResetVariable(_) => "RESET",
+        SessionStatement::Prepare(_) => "PREPARE",
+        SessionStatement::Execute(_) => "EXECUTE",
+        SessionStatement::Deallocate(_) => "DEALLOCATE",
+    }
+}

@@ -1,0 +1,36 @@
+//! The one function that finishes a `SessionState`: coordinator, scheduler and executors all get theirs from here, so
+//! that functions, rules and formats are the same wherever a plan goes.
+
+use std::sync::{Arc, LazyLock};
+
+use datafusion::catalog::{CatalogProviderList, EmptyCatalogProviderList};
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::prelude::SessionConfig;
+
+/// What differs from one session state to the next.
+#[derive(Debug, Clone)]
+pub struct StateSeed {
+    /// Settings of the session.
+    pub config: SessionConfig,
+    /// Memory, disk and object stores of the process.
+    pub runtime: Arc<RuntimeEnv>,
+}
+
+/// Finishes a session state that sees `catalogs`.
+pub fn session_state(seed: &StateSeed, catalogs: Arc<dyn CatalogProviderList>) -> SessionState {
+    SessionStateBuilder::new_from_existing(FEATURES.clone())
+        .with_config(seed.config.clone())
+        .with_runtime_env(Arc::clone(&seed.runtime))
+        .with_catalog_list(catalogs)
+        .build()
+}
+
+/// Functions, formats and rules, gathered once a process: several hundred entries.
+static FEATURES: LazyLock<SessionState> = LazyLock::new(|| {
+    let config = SessionConfig::new().with_create_default_catalog_and_schema(false);
+    SessionStateBuilder::new_with_default_features()
+        .with_config(config)
+        .with_catalog_list(Arc::new(EmptyCatalogProviderList))
+        .build()
+});

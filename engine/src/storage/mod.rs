@@ -1,0 +1,11 @@
+//! Where bytes lie: object stores by URL, made on first use from the process's settings.
+//!
+//! Must not know tables or SQL.
+
+mod culprit;
+mod options;
+mod registry;
+
+pub(crate) use culprit::name_the_file;
+pub use options::{Secret, StorageOptions};
+pub use registry::StoreRegistry;

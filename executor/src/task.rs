@@ -1,0 +1,198 @@
+//! One task: from its definition to its outcome.
+
+use std::panic::AssertUnwindSafe;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ballista_core::RuntimeProducer;
+use ballista_core::error::BallistaError;
+use ballista_core::registry::BallistaFunctionRegistry;
+use ballista_core::serde::BallistaCodec;
+use ballista_core::serde::protobuf::failed_task::FailedReason;
+use ballista_core::serde::protobuf::{
+    ExecutionError, FailedTask, IoError, MultiTaskDefinition, OperatorMetricsSet, SuccessfulTask, TaskKilled,
+    TaskStatus, task_status,
+};
+use ballista_core::serde::scheduler::TaskDefinition;
+use ballista_core::serde::scheduler::from_proto::get_task_definition_vec;
+use ballista_executor::execution_engine::{DefaultExecutionEngine, ExecutionEngine, QueryStageExecutor};
+use datafusion::error::DataFusionError;
+use datafusion::execution::TaskContext;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::prelude::SessionConfig;
+use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
+use engine::distributed::clients::ShuffleClients;
+use engine::distributed::wire::write_error;
+use engine::{Error, ErrorKind};
+use futures::FutureExt;
+use tokio_util::sync::CancellationToken;
+
+use crate::cancel::cancellable;
+
+/// What every task of an executor needs.
+pub(crate) struct Workshop {
+    codec: BallistaCodec<LogicalPlanNode, PhysicalPlanNode>,
+    functions: Arc<BallistaFunctionRegistry>,
+    config: SessionConfig,
+    runtime: Arc<RuntimeEnv>,
+    stages: DefaultExecutionEngine,
+    shuffle_dir: String,
+}
+
+impl Workshop {
+    /// Tasks share `runtime`: one memory budget, one spill directory and one set of object stores for the process.
+    pub(crate) fn new(
+        functions: Arc<BallistaFunctionRegistry>,
+        config: SessionConfig,
+        runtime: Arc<RuntimeEnv>,
+        shuffle_dir: &Path,
+    ) -> Self {
+        Self {
+            codec: engine::distributed::codec::ballista_codec(),
+            functions,
+            config,
+            runtime,
+            stages: DefaultExecutionEngine::with_client_pool(Arc::new(ShuffleClients::default())),
+            shuffle_dir: shuffle_dir.to_string_lossy().into_owned(),
+        }
+    }
+
+    /// Runs a task to its end, however it ends.
+    pub(crate) async fn run(
+        &self,
+        definition: MultiTaskDefinition,
+        executor_id: &str,
+        token: &CancellationToken,
+    ) -> TaskStatus {
+        let mut status = empty_status(&definition);
+        status.start_exec_time = now_ms();
+        let outcome = AssertUnwindSafe(self.run_stage(definition, token)).catch_unwind().await;
+        let outcome = outcome.unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
+        status.end_exec_time = now_ms();
+        status.status = Some(match outcome {
+            Ok((mut success, metrics)) => {
+                success.executor_id = executor_id.to_owned();
+                status.metrics = metrics;
+                task_status::Status::Successful(success)
+            }
+            Err(_) if token.is_cancelled() => task_status::Status::Failed(cancelled()),
+            Err(error) => task_status::Status::Failed(failed(error)),
+        });
+        status
+    }
+
+    async fn run_stage(
+        &self,
+        definition: MultiTaskDefinition,
+        token: &CancellationToken,
+    ) -> Result<(SuccessfulTask, Vec<OperatorMetricsSet>), DataFusionError> {
+        let task = self.decode(definition)?;
+        let stage = self.stages.create_query_stage_exec(
+            task.job_id,
+            task.stage_id,
+            task.task_id,
+            task.global_output_partition_ids,
+            cancellable(task.plan, token)?,
+            &self.shuffle_dir,
+            &task.session_config,
+        )?;
+        let context = TaskContext::new(
+            None,
+            task.session_id,
+            task.session_config,
+            self.functions.scalar_functions.clone(),
+            self.functions.higher_order_functions.clone(),
+            self.functions.aggregate_functions.clone(),
+            self.functions.window_functions.clone(),
+            Arc::clone(&self.runtime),
+        );
+        let partitions = stage.execute_query_stage(task.task_id, Arc::new(context)).await?;
+        let success = SuccessfulTask {
+            executor_id: String::new(),
+            partitions,
+            runtime_stats: stage.collect_runtime_stats_reports(),
+            task_column_stats: stage.collect_column_stats(),
+            window_state: stage.collect_window_state_reports()?,
+        };
+        Ok((success, operator_metrics(stage.as_ref())))
+    }
+
+    fn decode(&self, definition: MultiTaskDefinition) -> Result<TaskDefinition, DataFusionError> {
+        let runtime = Arc::clone(&self.runtime);
+        let runtimes: RuntimeProducer = Arc::new(move |_| Ok(Arc::clone(&runtime)));
+        let tasks = get_task_definition_vec(
+            definition,
+            runtimes,
+            self.config.clone(),
+            self.functions.scalar_functions.clone(),
+            self.functions.aggregate_functions.clone(),
+            self.functions.window_functions.clone(),
+            self.functions.higher_order_functions.clone(),
+            self.codec.clone(),
+        )
+        .map_err(|error| undecodable(&error))?;
+        tasks.into_iter().next().ok_or_else(|| DataFusionError::Internal("a launch without a task".to_owned()))
+    }
+}
+
+fn undecodable(error: &BallistaError) -> DataFusionError {
+    Error::internal(format!("the executor cannot read its task: {error}")).into()
+}
+
+fn operator_metrics(stage: &dyn QueryStageExecutor) -> Vec<OperatorMetricsSet> {
+    let metrics: Result<_, BallistaError> = stage.collect_plan_metrics().into_iter().map(TryInto::try_into).collect();
+    // Metrics explain a run; they must not fail it.
+    metrics.unwrap_or_default()
+}
+
+fn empty_status(definition: &MultiTaskDefinition) -> TaskStatus {
+    TaskStatus {
+        task_id: definition.task_ids.first().map_or(0, |task| task.task_id),
+        job_id: definition.job_id.clone(),
+        stage_id: definition.stage_id,
+        stage_attempt_num: definition.stage_attempt_num,
+        launch_time: definition.launch_time,
+        ..TaskStatus::default()
+    }
+}
+
+/// Ballista's judgement whether input was lost, ours whether another try can help, and our error for the user.
+fn failed(error: DataFusionError) -> FailedTask {
+    let error = Arc::new(error);
+    let judged = FailedTask::from(BallistaError::from(DataFusionError::Shared(Arc::clone(&error))));
+    let mut own = Error::from(DataFusionError::Shared(error));
+    if let Some(FailedReason::FetchPartitionError(_)) = judged.failed_reason {
+        own.kind = ErrorKind::Unavailable;
+        return FailedTask { error: write_error(&own.context("shuffle files were lost")), ..judged };
+    }
+    let (is_retryable, reason) = match own.kind {
+        ErrorKind::Unavailable => (true, FailedReason::IoError(IoError {})),
+        _ => (false, FailedReason::ExecutionError(ExecutionError {})),
+    };
+    FailedTask {
+        error: write_error(&own),
+        retryable: is_retryable,
+        count_to_failures: is_retryable,
+        failed_reason: Some(reason),
+    }
+}
+
+fn cancelled() -> FailedTask {
+    FailedTask {
+        error: write_error(&Error::cancelled()),
+        retryable: true,
+        count_to_failures: false,
+        failed_reason: Some(FailedReason::TaskKilled(TaskKilled {})),
+    }
+}
+
+fn panicked(panic: &(dyn std::any::Any + Send)) -> DataFusionError {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic".to_owned());
+    Error::internal(format!("a task failed unexpectedly: {text}")).into()
+}
+
+fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis() as u64)
+}

@@ -1,0 +1,99 @@
+//! Connections of the Flight SQL port: TCP, or a byte stream inside the process, each with an identity that a session
+//! can belong to.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tonic::transport::server::Connected;
+
+/// Who is told that a connection has ended.
+pub(crate) trait ConnectionEnded: Send + Sync {
+    /// The connection with this id is gone.
+    fn ended(&self, id: u64);
+}
+
+/// Identity of a connection, in the extensions of each of its requests.
+#[derive(Clone)]
+pub(crate) struct ConnectionId(Arc<Identity>);
+
+struct Identity {
+    id: u64,
+    observer: Arc<dyn ConnectionEnded>,
+}
+
+impl ConnectionId {
+    pub(crate) fn get(&self) -> u64 {
+        self.0.id
+    }
+}
+
+impl Drop for Identity {
+    fn drop(&mut self) {
+        self.observer.ended(self.id);
+    }
+}
+
+trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
+
+/// A connection of either kind.
+pub(crate) struct Connection {
+    stream: Box<dyn ByteStream>,
+    id: ConnectionId,
+}
+
+impl Connection {
+    pub(crate) fn new<S>(stream: S, observer: Arc<dyn ConnectionEnded>) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        Self { stream: Box::new(stream), id: ConnectionId(Arc::new(Identity { id, observer })) }
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = ConnectionId;
+
+    fn connect_info(&self) -> ConnectionId {
+        self.id.clone()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}

@@ -1,0 +1,211 @@
+//! A coordinator: binds its ports, wires the engine to the protocol, serves until it is stopped.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow_flight::flight_service_server::FlightServiceServer;
+use engine::catalog::MemoryCatalog;
+use engine::{Engine, EngineOptions, Error, ErrorKind, Modes, Result};
+use futures::{Stream, StreamExt, stream};
+use tokio::io::DuplexStream;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::{TcpListenerStream, UnboundedReceiverStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use tonic::transport::Server;
+
+use crate::connection::{Connection, ConnectionEnded};
+use crate::flight::{Door, Service};
+use crate::options::CoordinatorOptions;
+use crate::queries::Queries;
+use crate::sessions::Sessions;
+use crate::spill::SpillDir;
+use crate::system::{NoExecutors, SystemSchema};
+
+/// HTTP/2 flow control window of a stream and of a connection: a few messages, so that a reader rarely waits.
+const WINDOW_BYTES: u32 = 8 << 20;
+
+/// Bytes in flight on a connection inside the process.
+const DUPLEX_BYTES: usize = 4 << 20;
+
+/// How often abandoned results and idle sessions are looked for.
+const SWEEP_SECONDS: Duration = Duration::from_secs(10);
+
+/// A running coordinator; dropping it stops it at once.
+#[derive(Debug)]
+pub struct Coordinator {
+    flight_address: Option<SocketAddr>,
+    http_address: Option<SocketAddr>,
+    embedded: mpsc::UnboundedSender<DuplexStream>,
+    queries: Arc<Queries>,
+    stop: CancellationToken,
+    tasks: Vec<AbortOnDropHandle<()>>,
+    _spill_dir: Option<SpillDir>,
+}
+
+impl Coordinator {
+    /// Binds the ports, then starts.
+    ///
+    /// # Errors
+    /// `Unavailable` for a port in use, `Denied` for an address that is not safe to open, and those of the data
+    /// directory and of the storage settings.
+    pub async fn start(options: CoordinatorOptions) -> Result<Self> {
+        let flight = bind(options.flight_address, "--flight-port", options.insecure).await?;
+        let http = bind(options.http_address, "--http-port", options.insecure).await?;
+        let spill_dir = options.data_dir.as_deref().map(SpillDir::create).transpose()?;
+        let spill_path = spill_dir.as_ref().map(|dir| dir.path().to_owned()).or(options.engine.spill_dir.clone());
+        let engine_options = EngineOptions { spill_dir: spill_path, ..options.engine.clone() };
+        let queries = Arc::new(Queries::new(
+            options.query_history_rows_max,
+            options.result_idle_seconds_max,
+            options.statement_bytes_max,
+        ));
+        let system = SystemSchema { queries: Arc::clone(&queries), executors: Arc::new(NoExecutors) };
+        let engine = Engine::new(
+            engine::runtime(&engine_options)?,
+            engine_options.partitions,
+            Arc::new(MemoryCatalog::new()),
+            Arc::new(system),
+            Modes::default(),
+        );
+        let sessions = Arc::new(Sessions::new(engine, options.sessions_max, options.session_idle_seconds_max));
+        let (embedded, embedded_connections) = mpsc::unbounded_channel();
+        let mut coordinator = Self {
+            flight_address: flight.as_ref().and_then(|listener| listener.local_addr().ok()),
+            http_address: http.as_ref().and_then(|listener| listener.local_addr().ok()),
+            embedded,
+            queries: Arc::clone(&queries),
+            stop: CancellationToken::new(),
+            tasks: Vec::new(),
+            _spill_dir: spill_dir,
+        };
+        let observer = Arc::clone(&sessions) as Arc<dyn ConnectionEnded>;
+        let connections = connections(flight, embedded_connections, observer);
+        let service = Service { sessions: Arc::clone(&sessions), queries: Arc::clone(&queries), prepared: Default::default() };
+        coordinator.spawn(serve_flight(service, connections, options.message_bytes_max, coordinator.stop.clone()));
+        if let Some(listener) = http {
+            coordinator.spawn(serve_http(listener, coordinator.stop.clone()));
+        }
+        coordinator.spawn(sweep(sessions, queries));
+        Ok(coordinator)
+    }
+
+    /// A connection that does not leave the process.
+    ///
+    /// # Errors
+    /// `Unavailable` when the coordinator has stopped.
+    pub fn connect(&self) -> Result<DuplexStream> {
+        let (ours, theirs) = tokio::io::duplex(DUPLEX_BYTES);
+        self.embedded.send(theirs).map_err(|_| Error::unavailable("the coordinator has stopped"))?;
+        Ok(ours)
+    }
+
+    /// Address of the Flight SQL port, if there is one.
+    pub fn flight_address(&self) -> Option<SocketAddr> {
+        self.flight_address
+    }
+
+    /// Address of the HTTP port, if there is one.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http_address
+    }
+
+    /// Cancels what runs, says goodbye to clients, and returns when all is closed.
+    ///
+    /// # Errors
+    /// When one of its tasks failed inside.
+    pub async fn stop(mut self) -> Result<()> {
+        self.queries.cancel_all();
+        self.stop.cancel();
+        // The sweeper has no end of its own.
+        self.tasks.pop();
+        for task in self.tasks.drain(..) {
+            task.await.map_err(|error| Error::internal(format!("the coordinator failed while stopping: {error}")))?;
+        }
+        Ok(())
+    }
+
+    fn spawn(&mut self, work: impl Future<Output = ()> + Send + 'static) {
+        #[expect(clippy::disallowed_methods, reason = "the handle is kept and aborts with the coordinator")]
+        let task = tokio::spawn(work);
+        self.tasks.push(AbortOnDropHandle::new(task));
+    }
+}
+
+async fn bind(address: Option<SocketAddr>, flag: &str, insecure: bool) -> Result<Option<TcpListener>> {
+    let Some(address) = address else { return Ok(None) };
+    if !address.ip().is_loopback() && !insecure {
+        let message = format!(
+            "refusing to listen on {address}: everyone who reaches it could run SQL here; use a loopback address, or \
+             --insecure on a network that you trust"
+        );
+        return Err(Error::new(ErrorKind::Denied, message));
+    }
+    let listener = TcpListener::bind(address).await.map_err(|error| {
+        Error::unavailable(format!("cannot listen on {address}: {error}; choose another port with {flag}"))
+    })?;
+    Ok(Some(listener))
+}
+
+/// Connections from the port and from inside the process, in one stream.
+fn connections(
+    listener: Option<TcpListener>,
+    embedded: mpsc::UnboundedReceiver<DuplexStream>,
+    observer: Arc<dyn ConnectionEnded>,
+) -> impl Stream<Item = std::io::Result<Connection>> + Send {
+    let inside = {
+        let observer = Arc::clone(&observer);
+        UnboundedReceiverStream::new(embedded).map(move |stream| Ok(Connection::new(stream, Arc::clone(&observer))))
+    };
+    let outside = listener.map_or_else(
+        || stream::pending().boxed(),
+        |listener| {
+            let accept = move |accepted: std::io::Result<tokio::net::TcpStream>| {
+                let stream = accepted?;
+                stream.set_nodelay(true)?;
+                Ok(Connection::new(stream, Arc::clone(&observer)))
+            };
+            TcpListenerStream::new(listener).map(accept).boxed()
+        },
+    );
+    stream::select(inside, outside)
+}
+
+async fn serve_flight(
+    service: Service,
+    connections: impl Stream<Item = std::io::Result<Connection>> + Send + 'static,
+    message_bytes_max: usize,
+    stop: CancellationToken,
+) {
+    let flight = FlightServiceServer::new(Door(service))
+        .max_decoding_message_size(message_bytes_max)
+        .max_encoding_message_size(message_bytes_max);
+    let served = Server::builder()
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES)
+        .http2_keepalive_interval(Some(Duration::from_secs(30)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(20)))
+        .add_service(flight)
+        .serve_with_incoming_shutdown(connections, stop.cancelled_owned())
+        .await;
+    if let Err(error) = served {
+        tracing::error!(%error, "the Flight SQL port has failed");
+    }
+}
+
+async fn serve_http(listener: TcpListener, stop: CancellationToken) {
+    if let Err(error) = crate::http::serve(listener, stop).await {
+        tracing::error!(%error, "the HTTP port has failed");
+    }
+}
+
+async fn sweep(sessions: Arc<Sessions>, queries: Arc<Queries>) {
+    let mut ticks = tokio::time::interval(SWEEP_SECONDS);
+    loop {
+        ticks.tick().await;
+        sessions.close_idle();
+        queries.drop_abandoned();
+    }
+}

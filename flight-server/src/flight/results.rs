@@ -1,0 +1,95 @@
+//! Rows to messages: at the pace of the client, in messages that every client takes, stopped when nobody reads.
+
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use arrow_flight::FlightData;
+use arrow_flight::encode::FlightDataEncoderBuilder;
+use arrow_flight::error::FlightError;
+use datafusion::execution::SendableRecordBatchStream;
+use engine::{Error, Result};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
+use tonic::Status;
+
+use crate::flight::status::status;
+use crate::queries::{Query, panicked};
+
+/// Bytes of one message: plain gRPC clients take 4 MiB at most.
+const MESSAGE_BYTES: usize = 2 << 20;
+
+/// Messages of one answer.
+pub(crate) type Messages = Pin<Box<dyn Stream<Item = Result<FlightData, Status>> + Send>>;
+
+/// The rows of a statement. Dropping them before the end cancels it.
+pub(crate) fn rows(query: Arc<Query>) -> Result<Messages> {
+    let schema = query.schema();
+    match query.read()? {
+        None => Ok(encode(schema, stream::empty().boxed())),
+        Some(batches) => Ok(encode(schema, watched(query, batches).boxed())),
+    }
+}
+
+/// One small table.
+pub(crate) fn one_batch(batch: RecordBatch) -> Messages {
+    encode(batch.schema(), stream::iter([Ok(batch)]).boxed())
+}
+
+fn encode(schema: SchemaRef, batches: stream::BoxStream<'static, Result<RecordBatch>>) -> Messages {
+    let batches = batches.map_err(|error| FlightError::Tonic(Box::new(status(error))));
+    let messages = FlightDataEncoderBuilder::new()
+        .with_schema(schema)
+        .with_max_flight_data_size(MESSAGE_BYTES)
+        .build(batches)
+        .map_err(|error| match error {
+            FlightError::Tonic(status) => *status,
+            other => status(Error::internal(format!("a batch cannot be encoded: {other}"))),
+        });
+    Box::pin(messages)
+}
+
+/// Ends the statement with its stream, however that ends.
+struct EndOnDrop(Arc<Query>);
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+/// Counts rows, ends the statement at the end or at an error, and stops between batches when it is cancelled.
+fn watched(
+    query: Arc<Query>,
+    batches: SendableRecordBatchStream,
+) -> impl Stream<Item = Result<RecordBatch>> + Send + 'static {
+    let batches = AssertUnwindSafe(batches).catch_unwind().map(|item| match item {
+        Ok(batch) => batch.map_err(Error::from),
+        Err(panic) => Err(panicked(panic.as_ref())),
+    });
+    let guard = EndOnDrop(Arc::clone(&query));
+    stream::unfold(Some((guard, batches.boxed())), |state| async move {
+        let (guard, mut batches) = state?;
+        let cancelled = guard.0.cancellation();
+        let next = tokio::select! {
+            biased;
+            () = cancelled.cancelled() => Some(Err(guard.0.outcome().err().unwrap_or_else(Error::cancelled))),
+            next = batches.next() => next,
+        };
+        match next {
+            Some(Ok(batch)) => {
+                guard.0.add_rows(batch.num_rows() as u64);
+                Some((Ok(batch), Some((guard, batches))))
+            }
+            Some(Err(error)) => {
+                guard.0.end(Err(error.clone()));
+                Some((Err(error), None))
+            }
+            None => {
+                guard.0.end(Ok(()));
+                None
+            }
+        }
+    })
+}

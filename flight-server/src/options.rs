@@ -1,0 +1,53 @@
+//! Settings of a coordinator, as data.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use engine::EngineOptions;
+
+/// What a coordinator needs to know to start.
+#[derive(Debug, Clone)]
+pub struct CoordinatorOptions {
+    /// Address of the Flight SQL port; none for a coordinator that only this process talks to.
+    pub flight_address: Option<SocketAddr>,
+    /// Address of the HTTP port, likewise.
+    pub http_address: Option<SocketAddr>,
+    /// Whether an address other than loopback may be opened without TLS and authentication.
+    pub insecure: bool,
+    /// Directory of everything that lasts; none keeps nothing.
+    pub data_dir: Option<PathBuf>,
+    /// Memory, disk, cores and object stores. The spill directory is the coordinator's to choose if there is a data
+    /// directory.
+    pub engine: EngineOptions,
+    /// Statements remembered in `system.queries` after they have ended.
+    pub query_history_rows_max: usize,
+    /// Seconds that a result waits for its first reader before it is dropped.
+    pub result_idle_seconds_max: u64,
+    /// Seconds that a session lives after its last use, if it belongs to a token and not to a connection.
+    pub session_idle_seconds_max: u64,
+    /// Sessions open at once.
+    pub sessions_max: usize,
+    /// Bytes of one statement's text.
+    pub statement_bytes_max: usize,
+    /// Bytes of one message on the Flight SQL port.
+    pub message_bytes_max: usize,
+}
+
+impl Default for CoordinatorOptions {
+    /// A coordinator without ports that keeps nothing.
+    fn default() -> Self {
+        Self {
+            flight_address: None,
+            http_address: None,
+            insecure: false,
+            data_dir: None,
+            engine: EngineOptions::default(),
+            query_history_rows_max: 1_000,
+            result_idle_seconds_max: 600,
+            session_idle_seconds_max: 1_800,
+            sessions_max: 10_000,
+            statement_bytes_max: 16 << 20,
+            message_bytes_max: 256 << 20,
+        }
+    }
+}

@@ -1,0 +1,359 @@
+//! What each job has done and whether it can still end.
+//!
+//! Ballista keeps the graph of a job's stages; this table keeps what those who wait for the job need to know. It is
+//! Ballista's [`JobState`], so that no change passes it by, and it sees every launch and every report.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use ballista_core::JobId;
+use ballista_core::error::{BallistaError, Result as BallistaResult};
+use ballista_core::extension::SessionConfigExt;
+use ballista_core::serde::protobuf::failed_task::FailedReason;
+use ballista_core::serde::protobuf::job_status::Status;
+use ballista_core::serde::protobuf::{JobStatus, MultiTaskDefinition, PartitionLocation, TaskStatus, task_status};
+use ballista_core::{JobStatusSubscriber, serde::protobuf::FailedTask};
+use ballista_scheduler::cluster::{JobState, JobStateEventStream};
+use ballista_scheduler::state::execution_graph::ExecutionGraphBox;
+use dashmap::DashMap;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use engine::distributed::wire::read_error;
+use engine::{Error, Progress};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::scheduler::explain::rows_scanned;
+
+/// Where a job stands.
+#[derive(Debug, Clone)]
+pub(crate) enum Phase {
+    /// Ballista plans it.
+    Planning,
+    /// Its first stages can run; these are the columns of its result.
+    Running(SchemaRef),
+    /// Its result lies on executors.
+    Done(Vec<PartitionLocation>),
+    /// It cannot end well.
+    Failed(Error),
+    /// It can no longer end, through no fault of its own: start it again.
+    Broken(String),
+}
+
+impl Phase {
+    /// Whether nothing more will happen.
+    pub(crate) fn is_final(&self) -> bool {
+        matches!(self, Self::Done(_) | Self::Failed(_) | Self::Broken(_))
+    }
+}
+
+/// One job.
+pub(crate) struct Job {
+    phase: watch::Sender<Phase>,
+    /// Whether Ballista has put the job away: it launches nothing of it any more.
+    is_closed: watch::Sender<bool>,
+    tasks: Mutex<Tasks>,
+    graph: Mutex<Option<ExecutionGraphBox>>,
+}
+
+struct Tasks {
+    /// Executor of each task, by stage and task.
+    running: HashMap<(u32, u32), String>,
+    reported: HashSet<(u32, u32)>,
+    /// Every executor that had a task.
+    executors: HashSet<String>,
+    first_error: Option<Error>,
+    rows_scanned: u64,
+    changed: Instant,
+}
+
+impl Default for Job {
+    fn default() -> Self {
+        let tasks = Tasks {
+            running: HashMap::new(),
+            reported: HashSet::new(),
+            executors: HashSet::new(),
+            first_error: None,
+            rows_scanned: 0,
+            changed: Instant::now(),
+        };
+        Self {
+            phase: watch::Sender::new(Phase::Planning),
+            is_closed: watch::Sender::new(false),
+            tasks: Mutex::new(tasks),
+            graph: Mutex::new(None),
+        }
+    }
+}
+
+impl Job {
+    /// Tells where the job stands, now and at each change.
+    pub(crate) fn phases(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
+    }
+
+    /// Whether Ballista launches nothing of it any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        *self.is_closed.borrow()
+    }
+
+    /// Returns when Ballista launches nothing of it any more.
+    pub(crate) async fn closed(&self) {
+        // The sender lives as long as this does.
+        let _ = self.is_closed.subscribe().wait_for(|is_closed| *is_closed).await;
+    }
+
+    /// The graph of a job that has ended.
+    pub(crate) fn graph(&self) -> Option<ExecutionGraphBox> {
+        self.graph.lock().as_ref().map(|graph| graph.cloned())
+    }
+
+    /// Executors that had tasks of the job.
+    pub(crate) fn executors(&self) -> HashSet<String> {
+        self.tasks.lock().executors.clone()
+    }
+
+    /// How long no task of it was running, launched or reported.
+    pub(crate) fn idle_for(&self) -> Duration {
+        let tasks = self.tasks.lock();
+        if tasks.running.is_empty() { tasks.changed.elapsed() } else { Duration::ZERO }
+    }
+
+    /// The job can no longer end.
+    pub(crate) fn give_up(&self, reason: String) {
+        self.advance(Phase::Broken(reason));
+    }
+
+    /// Tasks launched and reported. The total grows as stages are planned, so there is no fraction.
+    pub(crate) fn progress(&self) -> Progress {
+        let tasks = self.tasks.lock();
+        let done = tasks.reported.len() as u64;
+        let total = done + tasks.running.len() as u64;
+        Progress { fraction: None, rows_scanned: tasks.rows_scanned, tasks_done: done, tasks_total: total }
+    }
+
+    fn advance(&self, next: Phase) {
+        self.phase.send_if_modified(|phase| {
+            let is_open = !phase.is_final();
+            if is_open {
+                *phase = next;
+            }
+            is_open
+        });
+    }
+
+    fn fail(&self, text: &str) {
+        let first = self.tasks.lock().first_error.clone();
+        let error = first.or_else(|| read_error(text)).unwrap_or_else(|| Error::internal(text.trim().to_owned()));
+        self.advance(Phase::Failed(error));
+    }
+
+    fn launched(&self, task: (u32, u32), executor: &str) {
+        let mut tasks = self.tasks.lock();
+        tasks.running.insert(task, executor.to_owned());
+        tasks.executors.insert(executor.to_owned());
+        tasks.changed = Instant::now();
+    }
+
+    /// Notes a report; `false` if it was noted before.
+    fn reported(&self, report: &TaskStatus) -> bool {
+        let task = (report.stage_id, report.task_id);
+        let mut tasks = self.tasks.lock();
+        tasks.running.remove(&task);
+        tasks.changed = Instant::now();
+        if !tasks.reported.insert(task) {
+            return false;
+        }
+        if let Some(task_status::Status::Failed(failure)) = &report.status {
+            let lost = tasks.note_failure(failure);
+            drop(tasks);
+            if let Some(reason) = lost {
+                self.give_up(reason);
+            }
+        }
+        true
+    }
+}
+
+impl Tasks {
+    /// Keeps the error that fails the job; returns a reason if the job cannot recover from the failure.
+    fn note_failure(&mut self, failure: &FailedTask) -> Option<String> {
+        match failure.failed_reason {
+            Some(FailedReason::FetchPartitionError(_)) => Some("shuffle files were lost".to_owned()),
+            Some(FailedReason::ExecutionError(_) | FailedReason::IoError(_)) => {
+                let error = read_error(&failure.error).unwrap_or_else(|| Error::internal(failure.error.clone()));
+                self.first_error.get_or_insert(error);
+                None
+            }
+            _ => None,
+        }
+    }
+}
+
+/// All jobs that have not been swept.
+#[derive(Default)]
+pub(crate) struct Jobs {
+    jobs: DashMap<JobId, Arc<Job>>,
+}
+
+impl std::fmt::Debug for Jobs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Jobs").field("jobs", &self.jobs.len()).finish()
+    }
+}
+
+impl Jobs {
+    /// The job `id`, made if Ballista has not told of it yet.
+    pub(crate) fn job(&self, id: &JobId) -> Arc<Job> {
+        Arc::clone(&self.jobs.entry(id.clone()).or_default())
+    }
+
+    /// The job `id`, if it has not been swept.
+    pub(crate) fn known(&self, id: &JobId) -> Option<Arc<Job>> {
+        self.jobs.get(id).map(|job| Arc::clone(&job))
+    }
+
+    /// Forgets a job.
+    pub(crate) fn remove(&self, id: &JobId) {
+        self.jobs.remove(id);
+    }
+
+    /// A task is about to be sent to an executor. Reports can arrive before the answer.
+    pub(crate) fn launched(&self, definition: &MultiTaskDefinition, executor: &str) {
+        if let Some(job) = self.known(&JobId::new(definition.job_id.clone())) {
+            definition.task_ids.iter().for_each(|task| job.launched((definition.stage_id, task.task_id), executor));
+        }
+    }
+
+    /// The reports among `reports` that are news. Executors send a report again until it is acknowledged, and Ballista
+    /// would give the task's virtual cores back each time.
+    pub(crate) fn news(&self, reports: Vec<TaskStatus>) -> Vec<TaskStatus> {
+        let is_new = |report: &TaskStatus| {
+            self.known(&JobId::new(report.job_id.clone())).is_some_and(|job| job.reported(report))
+        };
+        reports.into_iter().filter(is_new).collect()
+    }
+
+    /// A job cannot be launched, whatever the executor.
+    pub(crate) fn refuse(&self, id: &JobId, error: Error) {
+        if let Some(job) = self.known(id) {
+            job.advance(Phase::Failed(error));
+        }
+    }
+
+    /// Ballista cannot replace lost shuffle files under its adaptive planner: every job that used the executor is
+    /// started again.
+    pub(crate) fn executor_lost(&self, executor: &str) {
+        for job in &self.jobs {
+            let mut tasks = job.tasks.lock();
+            tasks.running.retain(|_, on| on != executor);
+            let is_affected = tasks.executors.contains(executor);
+            drop(tasks);
+            if is_affected {
+                job.give_up(format!("the executor {executor} was lost"));
+            }
+        }
+    }
+
+    /// Tasks that `executor` has now.
+    pub(crate) fn running_on(&self, executor: &str) -> u32 {
+        let count = |job: &Job| job.tasks.lock().running.values().filter(|on| *on == executor).count();
+        self.jobs.iter().map(|job| count(&job) as u32).sum()
+    }
+
+    fn take_over(&self, id: &JobId, graph: &ExecutionGraphBox) {
+        let Some(job) = self.known(id) else { return };
+        job.tasks.lock().rows_scanned = rows_scanned(graph.as_ref());
+        match &graph.status().status {
+            Some(Status::Successful(success)) => {
+                *job.graph.lock() = Some(graph.cloned());
+                job.advance(Phase::Done(success.partition_location.clone()));
+            }
+            Some(Status::Failed(failure)) => job.fail(&failure.error),
+            _ => return,
+        }
+        job.is_closed.send_replace(true);
+    }
+
+    fn ids(&self, is_wanted: impl Fn(&Job) -> bool) -> HashSet<JobId> {
+        self.jobs.iter().filter(|job| is_wanted(job)).map(|job| job.key().clone()).collect()
+    }
+}
+
+#[async_trait]
+impl JobState for Jobs {
+    fn accept_job(&self, id: &JobId, _name: &str, _queued_at: u64) -> BallistaResult<()> {
+        self.job(id);
+        Ok(())
+    }
+
+    fn pending_job_number(&self) -> usize {
+        self.ids(|job| matches!(*job.phase.borrow(), Phase::Planning)).len()
+    }
+
+    async fn submit_job(
+        &self,
+        id: JobId,
+        graph: &ExecutionGraphBox,
+        _subscriber: Option<JobStatusSubscriber>,
+    ) -> BallistaResult<()> {
+        self.job(&id).advance(Phase::Running(graph.physical_plan().schema()));
+        Ok(())
+    }
+
+    async fn get_jobs(&self) -> BallistaResult<HashSet<JobId>> {
+        Ok(self.ids(|job| job.phase.borrow().is_final()))
+    }
+
+    async fn get_all_jobs(&self) -> BallistaResult<HashSet<JobId>> {
+        Ok(self.ids(|_| true))
+    }
+
+    async fn get_job_status(&self, _id: &JobId) -> BallistaResult<Option<JobStatus>> {
+        Ok(None)
+    }
+
+    async fn get_execution_graph(&self, id: &JobId) -> BallistaResult<Option<ExecutionGraphBox>> {
+        Ok(self.known(id).and_then(|job| job.graph()))
+    }
+
+    async fn save_job(&self, id: &JobId, graph: &ExecutionGraphBox) -> BallistaResult<()> {
+        self.take_over(id, graph);
+        Ok(())
+    }
+
+    async fn fail_unscheduled_job(&self, id: &JobId, reason: String) -> BallistaResult<()> {
+        let job = self.job(id);
+        job.fail(&reason);
+        job.is_closed.send_replace(true);
+        Ok(())
+    }
+
+    async fn remove_job(&self, id: &JobId) -> BallistaResult<()> {
+        self.remove(id);
+        Ok(())
+    }
+
+    async fn try_acquire_job(&self, _id: &JobId) -> BallistaResult<Option<ExecutionGraphBox>> {
+        Ok(None)
+    }
+
+    async fn job_state_events(&self) -> BallistaResult<JobStateEventStream> {
+        Ok(Box::pin(futures::stream::empty()))
+    }
+
+    /// Jobs bring their session along.
+    async fn create_or_update_session(&self, _id: &str, _: &SessionConfig) -> BallistaResult<Arc<SessionContext>> {
+        Err(BallistaError::NotImplemented("sessions of the scheduler".to_owned()))
+    }
+
+    async fn remove_session(&self, _id: &str) -> BallistaResult<()> {
+        Ok(())
+    }
+
+    fn produce_config(&self) -> SessionConfig {
+        SessionConfig::new_with_ballista()
+    }
+}

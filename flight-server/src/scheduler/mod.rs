@@ -1,0 +1,206 @@
+//! Staged mode: Ballista's scheduler inside the coordinator, and the cluster port on which executors join.
+//!
+//! The life of a staged query:
+//! 1. [`staged`] checks that the plan may travel and submits it to Ballista under a session of the staged profile.
+//! 2. Ballista plans stages; [`members`] binds their tasks to executors, [`launcher`] sends them there and makes sure
+//!    that they arrive.
+//! 3. Executors report to [`service`]; [`jobs`] keeps what each job has done, wherever it stands, and whether it can
+//!    still end.
+//! 4. [`query`] waits for the job, starts it again if executors were lost before a row was delivered, and reads the
+//!    result from the executors ([`result`]).
+//! 5. [`sweeper`] cancels what nobody waits for and has executors remove the files of jobs that have ended.
+//!
+//! Must not know Flight SQL, sessions or users.
+
+mod explain;
+mod jobs;
+mod launcher;
+mod members;
+mod query;
+mod result;
+mod service;
+mod staged;
+mod sweeper;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ballista_core::serde::protobuf::scheduler_grpc_server::SchedulerGrpcServer;
+use ballista_scheduler::cluster::BallistaCluster;
+use ballista_scheduler::config::{SchedulerConfig, TaskDistributionPolicy};
+use ballista_scheduler::metrics::NoopMetricsCollector;
+use ballista_scheduler::scheduler_server::{JobIdGenerator, SchedulerServer};
+use datafusion::common::runtime::SpawnedTask;
+use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
+use engine::distributed::codec::ballista_codec;
+use engine::distributed::transport::{MESSAGE_BYTES_MAX, Transport};
+use engine::{Error, Execution, Result};
+use tokio::net::TcpListener;
+use tonic::transport::server::TcpIncoming;
+
+use crate::system;
+use jobs::Jobs;
+use launcher::{Executors, Launcher};
+use members::Members;
+use service::ClusterService;
+use staged::{Cluster, StagedExecution};
+use sweeper::Sweeper;
+
+/// Ballista's scheduler with its usual plan encodings.
+type Ballista = SchedulerServer<LogicalPlanNode, PhysicalPlanNode>;
+
+/// Settings of the cluster side of a coordinator.
+#[derive(Debug, Clone)]
+pub struct SchedulerOptions {
+    /// An executor that was silent for so long is lost.
+    pub executor_lost_after: Duration,
+    /// Parts of a stage for each virtual core of the cluster.
+    pub parts_per_vcore: usize,
+    /// How often a query is tried when executors are lost before it has delivered a row.
+    pub attempts_max: usize,
+    /// A job of which nothing runs although an executor is idle is given up after so long.
+    pub stalled_after: Duration,
+    /// How long a query waits for an executor when all were lost.
+    pub executor_wait: Duration,
+    /// How the processes of the cluster talk to each other.
+    pub transport: Transport,
+    /// Version that executors must have.
+    pub version: String,
+}
+
+impl Default for SchedulerOptions {
+    fn default() -> Self {
+        Self {
+            executor_lost_after: Duration::from_secs(10),
+            parts_per_vcore: 2,
+            attempts_max: 4,
+            stalled_after: Duration::from_secs(30),
+            executor_wait: Duration::from_secs(30),
+            transport: Transport::default(),
+            version: engine::distributed::VERSION.to_owned(),
+        }
+    }
+}
+
+/// The scheduler of a coordinator. Dropping it closes the cluster port and forgets every staged query.
+#[derive(Debug)]
+pub struct Scheduler {
+    address: SocketAddr,
+    members: Arc<Members>,
+    execution: Arc<StagedExecution>,
+    _sweeper: SpawnedTask<()>,
+    _port: SpawnedTask<()>,
+}
+
+impl Scheduler {
+    /// Serves the cluster port on `listener`, which is bound already.
+    ///
+    /// # Errors
+    /// For a port or TLS settings that cannot be used.
+    pub async fn start(options: SchedulerOptions, listener: TcpListener) -> Result<Self> {
+        let address = listener.local_addr().map_err(|error| Error::unavailable(format!("cluster port: {error}")))?;
+        let jobs = Arc::new(Jobs::default());
+        let members = Arc::new(Members::new(Arc::clone(&jobs), &options));
+        let executors = Arc::new(Executors::new(options.transport.clone()));
+        let ballista = start_ballista(&options, address, &jobs, &members, &executors).await?;
+        let service = ClusterService::new(Arc::clone(&ballista), Arc::clone(&members), Arc::clone(&jobs), &options);
+        let port = serve(&options.transport, listener, service)?;
+        let (sweeper, sweeps) = Sweeper::new(Arc::clone(&ballista), Arc::clone(&jobs), executors);
+        let cluster = Cluster::new(options, ballista, Arc::clone(&members), jobs, sweeper);
+        Ok(Self {
+            address,
+            members,
+            execution: Arc::new(StagedExecution::new(cluster)),
+            _sweeper: SpawnedTask::spawn(sweeps),
+            _port: SpawnedTask::spawn(port),
+        })
+    }
+
+    /// Where executors join.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The staged way to run a statement.
+    pub fn execution(&self) -> Arc<dyn Execution> {
+        Arc::clone(&self.execution) as Arc<dyn Execution>
+    }
+
+    /// The executors that are or recently were members.
+    pub fn executors(&self) -> Arc<dyn system::Executors> {
+        Arc::clone(&self.members) as Arc<dyn system::Executors>
+    }
+
+    /// Returns when `count` executors take queries.
+    pub async fn wait_for_executors(&self, count: usize) {
+        self.members.wait_for(count).await;
+    }
+}
+
+async fn start_ballista(
+    options: &SchedulerOptions,
+    address: SocketAddr,
+    jobs: &Arc<Jobs>,
+    members: &Arc<Members>,
+    executors: &Arc<Executors>,
+) -> Result<Arc<Ballista>> {
+    let cluster = BallistaCluster::new(Arc::clone(members) as _, Arc::clone(jobs) as _);
+    let launcher = Arc::new(Launcher::new(Arc::clone(executors), Arc::clone(jobs)));
+    let config = Arc::new(ballista_config(options));
+    let metrics = Arc::new(NoopMetricsCollector::default());
+    let endpoint = address.to_string();
+    let mut ballista =
+        Ballista::new_with_task_launcher(endpoint, cluster, ballista_codec(), config, metrics, launcher);
+    ballista.init().await.map_err(|error| Error::internal(format!("the scheduler did not start: {error}")))?;
+    Ok(Arc::new(ballista))
+}
+
+fn ballista_config(options: &SchedulerOptions) -> SchedulerConfig {
+    SchedulerConfig {
+        scheduling_policy: ballista_core::config::TaskSchedulingPolicy::PushStaged,
+        // Neighbouring parts of a stage on different executors.
+        task_distribution: TaskDistributionPolicy::RoundRobin,
+        // Files are removed by the sweeper, when a result has been read rather than some time later.
+        finished_job_data_clean_up_interval_seconds: 0,
+        finished_job_state_clean_up_interval_seconds: 0,
+        executor_timeout_seconds: options.executor_lost_after.as_secs().max(1),
+        executor_termination_grace_period: options.executor_lost_after.as_secs().max(1),
+        expire_dead_executor_interval_seconds: 1,
+        no_executors_grace_period_seconds: options.executor_wait.as_secs(),
+        grpc_server_max_decoding_message_size: MESSAGE_BYTES_MAX as u32,
+        grpc_server_max_encoding_message_size: MESSAGE_BYTES_MAX as u32,
+        grpc_client_max_message_size: MESSAGE_BYTES_MAX as u32,
+        override_create_grpc_client_endpoint: Some(options.transport.endpoint_override()),
+        use_tls: options.transport.is_tls(),
+        job_id_generator: Some(Arc::new(RandomJobIds)),
+        ..SchedulerConfig::default()
+    }
+}
+
+/// Job ids that nobody can guess: they name shuffle files.
+struct RandomJobIds;
+
+#[async_trait::async_trait]
+impl JobIdGenerator for RandomJobIds {
+    async fn next_id(&self) -> String {
+        uuid::Uuid::new_v4().simple().to_string()
+    }
+}
+
+fn serve(
+    transport: &Transport,
+    listener: TcpListener,
+    service: ClusterService,
+) -> Result<impl Future<Output = ()> + use<>> {
+    let service = SchedulerGrpcServer::new(service)
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let router = transport.server()?.add_service(service);
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    Ok(async move {
+        if let Err(error) = router.serve_with_incoming(incoming).await {
+            tracing::error!(%error, "the cluster port is closed");
+        }
+    })
+}

@@ -1,0 +1,95 @@
+//! The staged way to run a statement.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+use engine::distributed::eligibility::can_distribute;
+use engine::distributed::profile::{staged_config, staged_state};
+use engine::{Availability, Execution, Mode, Result, Running, StartRequest};
+
+use crate::scheduler::explain::stages_before;
+use crate::scheduler::jobs::Jobs;
+use crate::scheduler::members::Members;
+use crate::scheduler::query::{Query, StagedRunning};
+use crate::scheduler::result::ResultReader;
+use crate::scheduler::sweeper::Sweeper;
+use crate::scheduler::{Ballista, SchedulerOptions};
+
+/// What every staged query needs.
+pub(crate) struct Cluster {
+    pub(crate) options: SchedulerOptions,
+    pub(crate) ballista: Arc<Ballista>,
+    pub(crate) members: Arc<Members>,
+    pub(crate) jobs: Arc<Jobs>,
+    pub(crate) sweeper: Sweeper,
+    pub(crate) reader: Arc<ResultReader>,
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster").field("members", &self.members).finish_non_exhaustive()
+    }
+}
+
+impl Cluster {
+    pub(crate) fn new(
+        options: SchedulerOptions,
+        ballista: Arc<Ballista>,
+        members: Arc<Members>,
+        jobs: Arc<Jobs>,
+        sweeper: Sweeper,
+    ) -> Arc<Self> {
+        let reader = ResultReader::new(&staged_config(Default::default(), &options.transport));
+        Arc::new(Self { options, ballista, members, jobs, sweeper, reader })
+    }
+
+    /// The session's state as Ballista needs it, for the cluster as it is now.
+    pub(crate) fn state(&self, state: &SessionState) -> SessionState {
+        let partitions = self.members.vcores().max(1) * self.options.parts_per_vcore.max(1);
+        staged_state(state, partitions, &self.options.transport)
+    }
+}
+
+/// Runs statements on the executors of a cluster.
+#[derive(Debug)]
+pub(crate) struct StagedExecution {
+    cluster: Arc<Cluster>,
+}
+
+impl StagedExecution {
+    pub(crate) fn new(cluster: Arc<Cluster>) -> Self {
+        Self { cluster }
+    }
+}
+
+#[async_trait]
+impl Execution for StagedExecution {
+    fn mode(&self) -> Mode {
+        Mode::Staged
+    }
+
+    fn availability(&self) -> Availability {
+        match self.cluster.members.vcores() {
+            0 => Availability::Unavailable(
+                "no executor is connected: start one with 'grappe executor --coordinator HOST:CLUSTER_PORT'".to_owned(),
+            ),
+            vcores => Availability::Ready { vcores },
+        }
+    }
+
+    fn refusal(&self, plan: &LogicalPlan) -> Option<String> {
+        can_distribute(plan).err()
+    }
+
+    async fn start(&self, request: StartRequest) -> Result<Arc<dyn Running>> {
+        let query = Query::start(Arc::clone(&self.cluster), request).await?;
+        Ok(Arc::new(StagedRunning::new(query)))
+    }
+
+    async fn explain(&self, request: StartRequest) -> Result<Vec<(String, String)>> {
+        let stages = stages_before(&self.cluster.state(&request.state), &request.plan).await?;
+        Ok(vec![("distributed_plan".to_owned(), stages)])
+    }
+}

@@ -1,0 +1,38 @@
+//! `grappe bench`: benchmarks over a coordinator in this process, or over a connection.
+
+use std::process::ExitCode;
+
+use benchmarks::tpch;
+use client::{Client, ConnectOptions};
+use local_cluster::{ClusterOptions, LocalCluster};
+
+use crate::cli::BenchArguments;
+use crate::exit::Failure;
+use crate::logging;
+use crate::settings::Settings;
+
+/// Runs a benchmark; the exit code says whether every answer was right.
+pub(crate) async fn run(
+    arguments: BenchArguments,
+    connect: Option<String>,
+    settings: &Settings,
+) -> Result<ExitCode, Failure> {
+    logging::start(&settings.log)?;
+    let BenchArguments::Tpch(options) = arguments;
+    let data_dir = settings.data_dir().map_or_else(std::env::temp_dir, std::path::Path::to_owned);
+    let failed = |error: benchmarks::Error| Failure::ours(error.to_string());
+    let outcome = match connect {
+        Some(url) => {
+            let client = Client::connect(&url, &ConnectOptions::default()).await?;
+            tpch::run(options, client, data_dir).await.map_err(failed)?
+        }
+        None => {
+            let cluster = LocalCluster::start(ClusterOptions { coordinator: settings.embedded() }).await?;
+            let client = Client::connect_stream(cluster.connect()?).await?;
+            let outcome = tpch::run(options, client, data_dir).await.map_err(failed)?;
+            cluster.stop().await?;
+            outcome
+        }
+    };
+    Ok(if outcome.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

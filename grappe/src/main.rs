@@ -1,0 +1,45 @@
+//! `grappe`: shell, coordinator, executor, local cluster and benchmarks in one binary.
+//!
+//! Here are the command line, the settings and the logs; everything else is in the crates.
+
+mod bench;
+mod cli;
+mod exit;
+mod logging;
+mod prompt;
+mod server;
+mod settings;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+use crate::exit::Failure;
+use crate::settings::Settings;
+
+/// Bytes of stack of a worker thread: deep plans are walked by recursion.
+const STACK_BYTES: usize = 32 << 20;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(std::thread::available_parallelism().map_or(2, usize::from).max(2))
+        .thread_stack_size(STACK_BYTES)
+        .enable_all()
+        .build();
+    let ended = match runtime {
+        Ok(runtime) => runtime.block_on(run(cli)),
+        Err(error) => Err(Failure::ours(format!("cannot start threads: {error}"))),
+    };
+    ended.unwrap_or_else(|failure| failure.report())
+}
+
+async fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    let settings = Settings::load(&cli.common)?;
+    match cli.command {
+        None => prompt::run(cli.shell, cli.connect, &settings).await,
+        Some(Command::Server(arguments)) => server::run(arguments, settings).await,
+        Some(Command::Bench(arguments)) => bench::run(arguments, cli.connect, &settings).await,
+    }
+}

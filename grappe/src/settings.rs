@@ -1,0 +1,302 @@
+//! The settings of a process: defaults, then the file, then `GRAPPE_*` of the environment, then the command line.
+//!
+//! Only this module reads the environment. Object stores also take the variables that their own tools take
+//! (`AWS_*`, `GOOGLE_*`, `AZURE_*`).
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use bytesize::ByteSize;
+use etcetera::{BaseStrategy, choose_base_strategy};
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use flight_server::{CoordinatorOptions, EngineOptions, Secret, StorageOptions};
+use serde::{Deserialize, Serialize};
+
+use crate::cli::{Common, ServerArguments};
+use crate::exit::Failure;
+
+/// Where nothing is kept.
+const NOWHERE: &str = ":memory:";
+
+/// Percent of the machine's memory that queries may hold; the rest is for files being decoded, messages and the system.
+const MEMORY_PERCENT: u64 = 70;
+
+/// Everything that can be set.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Settings {
+    /// Directory of everything that lasts, or `:memory:`.
+    pub(crate) data_dir: PathBuf,
+    /// Memory for queries.
+    pub(crate) memory: ByteSize,
+    /// Disk for what does not fit in memory.
+    pub(crate) spill_bytes_max: ByteSize,
+    /// Parts that a query is split into.
+    pub(crate) partitions: usize,
+    /// What to log.
+    pub(crate) log: String,
+    /// The coordinator.
+    pub(crate) server: ServerSettings,
+    /// Object stores.
+    pub(crate) storage: StorageSettings,
+}
+
+/// Settings of a coordinator.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ServerSettings {
+    /// Address to listen on.
+    pub(crate) listen: IpAddr,
+    /// Flight SQL port.
+    pub(crate) flight_port: u16,
+    /// HTTP port.
+    pub(crate) http_port: u16,
+    /// Whether to listen elsewhere than on loopback although nobody is asked who they are.
+    pub(crate) insecure: bool,
+    /// Statements remembered in `system.queries` after they have ended.
+    pub(crate) query_history_rows_max: usize,
+    /// Seconds that a result waits for its first reader.
+    pub(crate) result_idle_seconds_max: u64,
+    /// Seconds that a session of a token lives after its last use.
+    pub(crate) session_idle_seconds_max: u64,
+    /// Sessions open at once.
+    pub(crate) sessions_max: usize,
+    /// Bytes of one statement's text.
+    pub(crate) statement_bytes_max: ByteSize,
+    /// Bytes of one message.
+    pub(crate) message_bytes_max: ByteSize,
+}
+
+/// Settings of object stores.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StorageSettings {
+    /// Most times a failed request is sent again.
+    pub(crate) retries_max: usize,
+    /// Seconds after which a failing request is given up.
+    pub(crate) retry_seconds_max: u64,
+    /// Seconds to wait for a connection.
+    pub(crate) connect_seconds_max: u64,
+    /// S3: `endpoint`, `region`, `access_key_id`, `secret_access_key`, `virtual_hosted_style_request`, ...
+    pub(crate) s3: BTreeMap<String, String>,
+    /// Google Cloud Storage: `service_account`, ...
+    pub(crate) gcs: BTreeMap<String, String>,
+    /// Azure: `account_name`, `account_key`, ...
+    pub(crate) azure: BTreeMap<String, String>,
+}
+
+impl Settings {
+    /// Reads all sources.
+    ///
+    /// # Errors
+    /// A file that cannot be read, an unknown key, a value of the wrong kind: with the name of its source.
+    pub(crate) fn load(flags: &Common) -> Result<Self, Failure> {
+        let mut figment = Figment::from(Serialized::defaults(Self::defaults()?));
+        if let Some(file) = config_file(flags)? {
+            figment = figment.merge(Toml::file_exact(file));
+        }
+        let environment = Env::prefixed("GRAPPE_").ignore(&["config"]).split("__");
+        let settings: Self = figment.merge(environment).extract().map_err(refused)?;
+        Ok(settings.with_flags(flags).with_storage_environment())
+    }
+
+    fn defaults() -> Result<Self, Failure> {
+        let server = CoordinatorOptions::default();
+        let storage = StorageOptions::new();
+        Ok(Self {
+            data_dir: base_directories()?.data_dir().join("grappe"),
+            memory: ByteSize::b(machine_memory_bytes() / 100 * MEMORY_PERCENT),
+            spill_bytes_max: ByteSize::b(server.engine.spill_bytes_max),
+            partitions: server.engine.partitions,
+            log: "warn".to_owned(),
+            server: ServerSettings {
+                listen: IpAddr::V4(Ipv4Addr::LOCALHOST),
+                flight_port: 7470,
+                http_port: 7480,
+                insecure: false,
+                query_history_rows_max: server.query_history_rows_max,
+                result_idle_seconds_max: server.result_idle_seconds_max,
+                session_idle_seconds_max: server.session_idle_seconds_max,
+                sessions_max: server.sessions_max,
+                statement_bytes_max: ByteSize::b(server.statement_bytes_max as u64),
+                message_bytes_max: ByteSize::b(server.message_bytes_max as u64),
+            },
+            storage: StorageSettings {
+                retries_max: storage.retries_max,
+                retry_seconds_max: storage.retry_seconds_max,
+                connect_seconds_max: storage.connect_seconds_max,
+                s3: BTreeMap::new(),
+                gcs: BTreeMap::new(),
+                azure: BTreeMap::new(),
+            },
+        })
+    }
+
+    fn with_flags(mut self, flags: &Common) -> Self {
+        self.data_dir = flags.data_dir.clone().unwrap_or(self.data_dir);
+        self.memory = flags.memory.unwrap_or(self.memory);
+        self.spill_bytes_max = flags.spill_bytes_max.unwrap_or(self.spill_bytes_max);
+        self.partitions = flags.partitions.unwrap_or(self.partitions).max(1);
+        self.log = flags.log.clone().unwrap_or(self.log);
+        self
+    }
+
+    /// The flags of `grappe server` over the rest.
+    pub(crate) fn with_server_arguments(mut self, arguments: &ServerArguments) -> Self {
+        self.server.listen = arguments.listen.unwrap_or(self.server.listen);
+        self.server.flight_port = arguments.flight_port.unwrap_or(self.server.flight_port);
+        self.server.http_port = arguments.http_port.unwrap_or(self.server.http_port);
+        self.server.insecure |= arguments.insecure;
+        self
+    }
+
+    /// Variables that the stores' own tools read fill what is not set otherwise.
+    fn with_storage_environment(mut self) -> Self {
+        for (name, value) in std::env::vars() {
+            let key = name.to_ascii_lowercase();
+            let section = match key.split('_').next() {
+                Some("aws") => &mut self.storage.s3,
+                Some("google") => &mut self.storage.gcs,
+                Some("azure") => &mut self.storage.azure,
+                _ => continue,
+            };
+            let short = key.split_once('_').map_or(key.as_str(), |(_, rest)| rest).to_owned();
+            if StorageOptions::knows(&key) && !section.contains_key(&short) {
+                section.entry(key).or_insert(value);
+            }
+        }
+        self
+    }
+
+    /// The directory of everything that lasts, if something is to last.
+    pub(crate) fn data_dir(&self) -> Option<&Path> {
+        (self.data_dir != Path::new(NOWHERE)).then_some(self.data_dir.as_path())
+    }
+
+    /// A coordinator inside this process.
+    pub(crate) fn embedded(&self) -> CoordinatorOptions {
+        let server = &self.server;
+        CoordinatorOptions {
+            flight_address: None,
+            http_address: None,
+            insecure: false,
+            data_dir: self.data_dir().map(Path::to_owned),
+            engine: EngineOptions {
+                memory_bytes_max: self.memory.as_u64() as usize,
+                spill_bytes_max: self.spill_bytes_max.as_u64(),
+                spill_dir: None,
+                partitions: self.partitions,
+                storage: self.storage.options(),
+            },
+            query_history_rows_max: server.query_history_rows_max,
+            result_idle_seconds_max: server.result_idle_seconds_max,
+            session_idle_seconds_max: server.session_idle_seconds_max,
+            sessions_max: server.sessions_max,
+            statement_bytes_max: server.statement_bytes_max.as_u64() as usize,
+            message_bytes_max: server.message_bytes_max.as_u64() as usize,
+        }
+    }
+
+    /// A coordinator with ports.
+    pub(crate) fn server(&self) -> CoordinatorOptions {
+        CoordinatorOptions {
+            flight_address: Some(SocketAddr::new(self.server.listen, self.server.flight_port)),
+            http_address: Some(SocketAddr::new(self.server.listen, self.server.http_port)),
+            insecure: self.server.insecure,
+            ..self.embedded()
+        }
+    }
+
+    /// As TOML, secrets hidden.
+    pub(crate) fn shown(&self) -> Result<String, Failure> {
+        let mut shown = self.clone();
+        for section in [&mut shown.storage.s3, &mut shown.storage.gcs, &mut shown.storage.azure] {
+            for (key, value) in section.iter_mut().filter(|(key, _)| !is_harmless(key)) {
+                tracing::debug!(key, "hidden");
+                *value = "***".to_owned();
+            }
+        }
+        toml::to_string(&shown).map_err(|error| Failure::ours(format!("the settings cannot be shown: {error}")))
+    }
+}
+
+impl StorageSettings {
+    fn options(&self) -> StorageOptions {
+        let hidden = |section: &BTreeMap<String, String>| {
+            section.iter().map(|(key, value)| (key.clone(), Secret::new(value.as_str()))).collect()
+        };
+        StorageOptions {
+            s3: hidden(&self.s3),
+            gcs: hidden(&self.gcs),
+            azure: hidden(&self.azure),
+            retries_max: self.retries_max,
+            retry_seconds_max: self.retry_seconds_max,
+            connect_seconds_max: self.connect_seconds_max,
+        }
+    }
+}
+
+/// Options whose values may be shown; any other may be a secret.
+fn is_harmless(key: &str) -> bool {
+    const WORDS: [&str; 6] = ["region", "endpoint", "bucket", "allow_http", "style", "account_name"];
+    WORDS.iter().any(|word| key.to_ascii_lowercase().contains(word))
+}
+
+/// The file asked for, which must be there, or the user's, which need not.
+fn config_file(flags: &Common) -> Result<Option<PathBuf>, Failure> {
+    if let Some(file) = &flags.config {
+        if !file.is_file() {
+            return Err(Failure::ours(format!("there is no settings file {}", file.display())));
+        }
+        return Ok(Some(file.clone()));
+    }
+    let usual = base_directories()?.config_dir().join("grappe/grappe.toml");
+    Ok(usual.is_file().then_some(usual))
+}
+
+/// Where the user keeps a program's start-up file, for the shell.
+pub(crate) fn startup_file() -> Option<PathBuf> {
+    Some(base_directories().ok()?.config_dir().join("grappe/grapperc"))
+}
+
+fn base_directories() -> Result<impl BaseStrategy, Failure> {
+    choose_base_strategy().map_err(|error| Failure::ours(format!("there is no home directory: {error}; set HOME")))
+}
+
+/// What this process may use: the machine's memory, or less in a container.
+fn machine_memory_bytes() -> u64 {
+    let mut system = sysinfo::System::new();
+    system.refresh_memory();
+    match system.cgroup_limits() {
+        Some(limits) if limits.total_memory > 0 => limits.total_memory.min(system.total_memory()),
+        _ => system.total_memory(),
+    }
+}
+
+fn refused(error: figment::Error) -> Failure {
+    let lines: Vec<String> = error.into_iter().map(|one| one.to_string()).collect();
+    Failure::ours(format!("bad settings: {}", lines.join("; ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let mut settings = Settings::defaults().unwrap();
+        settings.storage.s3.insert("secret_access_key".into(), "hush".into());
+        settings.storage.s3.insert("region".into(), "eu-west-1".into());
+        let shown = settings.shown().unwrap();
+        assert!(!shown.contains("hush") && shown.contains("eu-west-1"), "{shown}");
+    }
+
+    #[test]
+    fn what_is_shown_can_be_read_again() {
+        let shown = Settings::defaults().unwrap().shown().unwrap();
+        let read: Settings = Figment::from(Toml::string(&shown)).extract().unwrap();
+        assert_eq!(read.shown().unwrap(), shown);
+    }
+}

@@ -1,0 +1,1 @@
+SELECT 'a long string that makes the line longer than sixty columns', nope, 'and another one after it', 1

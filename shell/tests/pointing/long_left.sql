@@ -1,0 +1,1 @@
+SELECT 'a long string that makes the line longer than sixty columns', relname, relkind, nope FROM pg_class

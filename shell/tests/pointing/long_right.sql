@@ -1,0 +1,1 @@
+SELECT nope, 'a long string that makes the line longer than sixty columns', relname FROM pg_class

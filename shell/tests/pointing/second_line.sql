@@ -1,0 +1,4 @@
+SELECT relname,
+       nope,
+  1
+FROM pg_class
