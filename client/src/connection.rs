@@ -10,6 +10,7 @@ use prost::Message;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 
+use crate::error::root_cause;
 use crate::query::Query;
 use crate::{Error, ErrorKind};
 
@@ -113,13 +114,4 @@ fn endpoint(url: &str) -> Result<Endpoint, Error> {
         return Ok(endpoint);
     }
     endpoint.tls_config(ClientTlsConfig::new().with_native_roots()).map_err(|error| invalid(&root_cause(&error)))
-}
-
-/// The innermost message: transports wrap "connection refused" several times.
-fn root_cause(error: &dyn std::error::Error) -> String {
-    let mut deepest = error;
-    while let Some(source) = deepest.source() {
-        deepest = source;
-    }
-    deepest.to_string()
 }

@@ -81,7 +81,11 @@ impl From<Status> for Error {
             Code::Cancelled => ErrorKind::Cancelled,
             Code::Ok | Code::Unknown | Code::Internal | Code::DataLoss => ErrorKind::Internal,
         };
-        Self { kind, message: status.message().to_owned(), position }
+        let message = match kind {
+            ErrorKind::Connection => format!("the connection to the server was lost: {}", root_cause(&status)),
+            _ => status.message().to_owned(),
+        };
+        Self { kind, message, position }
     }
 }
 
@@ -101,4 +105,13 @@ impl From<FlightError> for Error {
 fn parse_position(text: &str) -> Option<Position> {
     let (line, column) = text.split_once(':')?;
     Some(Position { line: line.parse().ok()?, column: column.parse().ok()? })
+}
+
+/// The innermost message: transports wrap "connection refused" several times.
+pub(crate) fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut deepest = error;
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    deepest.to_string()
 }

@@ -1,10 +1,10 @@
 //! Query settings under `grappe.` and the DataFusion defaults that we change, in one place.
 
+use std::any::Any;
 use std::fmt::{Display, Formatter};
 use std::str::FromStr;
 
-use datafusion::common::config::{ConfigExtension, ConfigField, Visit};
-use datafusion::common::extensions_options;
+use datafusion::common::config::{ConfigEntry, ConfigExtension, ExtensionOptions};
 use datafusion::error::DataFusionError;
 use datafusion::prelude::SessionConfig;
 
@@ -56,29 +56,70 @@ impl FromStr for ModeSetting {
     }
 }
 
-impl ConfigField for ModeSetting {
-    fn visit<V: Visit>(&self, visitor: &mut V, key: &str, description: &'static str) {
-        visitor.some(key, self, description);
-    }
-
-    fn set(&mut self, _key: &str, value: &str) -> Result<(), DataFusionError> {
-        *self = value.parse()?;
-        Ok(())
-    }
+/// Settings of a session that are ours: `SET grappe.NAME = VALUE`, `SHOW grappe.NAME`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrappeOptions {
+    /// Where statements run.
+    pub execution_mode: ModeSetting,
+    /// Bytes to scan up to which `auto` runs a query in the coordinator although executors are there.
+    pub local_scan_bytes_max: u64,
 }
 
-extensions_options! {
-    /// Settings of a session that are ours: `SET grappe.NAME = VALUE`, `SHOW grappe.NAME`.
-    pub struct GrappeOptions {
-        /// Where statements run: 'auto', 'local', 'streamed' or 'staged'
-        pub execution_mode: ModeSetting, default = ModeSetting::Auto
-        /// Bytes to scan up to which 'auto' runs a query in the coordinator although executors are there
-        pub local_scan_bytes_max: u64, default = 64 << 20
+impl Default for GrappeOptions {
+    fn default() -> Self {
+        Self { execution_mode: ModeSetting::Auto, local_scan_bytes_max: 64 << 20 }
     }
 }
 
 impl ConfigExtension for GrappeOptions {
     const PREFIX: &'static str = "grappe";
+}
+
+/// By hand: DataFusion's macro lists the names without their prefix, and `SHOW` would not find them.
+impl ExtensionOptions for GrappeOptions {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+
+    fn cloned(&self) -> Box<dyn ExtensionOptions> {
+        Box::new(self.clone())
+    }
+
+    fn set(&mut self, key: &str, value: &str) -> Result<(), DataFusionError> {
+        match key {
+            "execution_mode" => self.execution_mode = value.parse()?,
+            "local_scan_bytes_max" => self.local_scan_bytes_max = parse_number(key, value)?,
+            _ => return Err(Error::invalid(format!("there is no setting grappe.{key}")).into()),
+        }
+        Ok(())
+    }
+
+    fn entries(&self) -> Vec<ConfigEntry> {
+        vec![
+            entry(
+                "grappe.execution_mode",
+                &self.execution_mode,
+                "Where statements run: 'auto', 'local', 'streamed' or 'staged'",
+            ),
+            entry(
+                "grappe.local_scan_bytes_max",
+                &self.local_scan_bytes_max,
+                "Bytes to scan up to which 'auto' runs a query in the coordinator although executors are there",
+            ),
+        ]
+    }
+}
+
+fn entry(key: &str, value: &impl Display, description: &'static str) -> ConfigEntry {
+    ConfigEntry { key: key.to_owned(), value: Some(value.to_string()), description }
+}
+
+fn parse_number(key: &str, value: &str) -> Result<u64, Error> {
+    value.parse().map_err(|_| Error::invalid(format!("grappe.{key} must be a whole number, not '{value}'")))
 }
 
 /// The settings of `config` that are ours.

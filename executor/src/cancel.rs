@@ -14,7 +14,9 @@ use datafusion::common::Result;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::metrics::MetricsSet;
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PhysicalExpr, PlanProperties};
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, PhysicalExpr, PlanProperties, replace_children_if_necessary,
+};
 use engine::Error;
 use futures::{Stream, StreamExt};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
@@ -32,7 +34,7 @@ pub(crate) fn cancellable(plan: Arc<dyn ExecutionPlan>, token: &CancellationToke
             Arc::clone(child).transform_up(wrap).data()
         })
         .collect::<Result<Vec<_>>>()?;
-    plan.with_new_children(children)
+    replace_children_if_necessary(plan, children)
 }
 
 /// A node that is the wrapped one in all respects, but whose streams end when the token is cancelled.
@@ -77,7 +79,7 @@ impl ExecutionPlan for Cancellable {
     }
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        let inner = Arc::clone(&self.inner).with_new_children(children)?;
+        let inner = replace_children_if_necessary(Arc::clone(&self.inner), children)?;
         Ok(Arc::new(Self { inner, token: self.token.clone() }))
     }
 

@@ -116,6 +116,10 @@ impl Coordinator {
                 return error;
             }
             self.keep_alive().await;
+            if *self.membership.borrow() == Membership::Ended {
+                // The executor leaves: whoever made it leave ends this too.
+                return std::future::pending().await;
+            }
             tracing::warn!(coordinator = %self.address, "the membership is lost: joining again");
             tasks.cancel_all().await;
             if let Err(error) = work_dir.remove_all_jobs() {

@@ -8,7 +8,7 @@ use ballista_core::serde::protobuf::executor_grpc_server::ExecutorGrpcServer;
 use datafusion::catalog::EmptyCatalogProviderList;
 use engine::distributed::profile::staged_config;
 use engine::distributed::registry::function_registry;
-use engine::distributed::transport::{MESSAGE_BYTES_MAX, Transport};
+use engine::distributed::transport::MESSAGE_BYTES_MAX;
 use engine::{EngineOptions, Error, Result, StateSeed, session_config, session_state};
 use tokio::net::TcpListener;
 use tokio::sync::watch;

@@ -17,6 +17,7 @@ use ballista_core::serde::protobuf::{
 use ballista_core::serde::scheduler::TaskDefinition;
 use ballista_core::serde::scheduler::from_proto::get_task_definition_vec;
 use ballista_executor::execution_engine::{DefaultExecutionEngine, ExecutionEngine, QueryStageExecutor};
+use datafusion::arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 use datafusion::execution::TaskContext;
 use datafusion::execution::runtime_env::RuntimeEnv;
@@ -161,7 +162,7 @@ fn empty_status(definition: &MultiTaskDefinition) -> TaskStatus {
 fn failed(error: DataFusionError) -> FailedTask {
     let error = Arc::new(error);
     let judged = FailedTask::from(BallistaError::from(DataFusionError::Shared(Arc::clone(&error))));
-    let mut own = Error::from(DataFusionError::Shared(error));
+    let mut own = Error::from(DataFusionError::Shared(unwrapped(error)));
     if let Some(FailedReason::FetchPartitionError(_)) = judged.failed_reason {
         own.kind = ErrorKind::Unavailable;
         return FailedTask { error: write_error(&own.context("shuffle files were lost")), ..judged };
@@ -175,6 +176,39 @@ fn failed(error: DataFusionError) -> FailedTask {
         retryable: is_retryable,
         count_to_failures: is_retryable,
         failed_reason: Some(reason),
+    }
+}
+
+/// Shuffle writers hide what went wrong in an error of Ballista's.
+fn unwrapped(error: Arc<DataFusionError>) -> Arc<DataFusionError> {
+    // The cause is only borrowed from the error that holds it: its text is what can be kept, and its kind is not lost
+    // for the causes that have one of their own.
+    let DataFusionError::External(outer) = error.find_root() else { return error };
+    match outer.downcast_ref::<BallistaError>() {
+        Some(BallistaError::DataFusionError(inner)) => Arc::new(copied(inner)),
+        _ => error,
+    }
+}
+
+/// As much of an error as can be copied.
+fn copied(error: &DataFusionError) -> DataFusionError {
+    match error.find_root() {
+        DataFusionError::Shared(inner) => DataFusionError::Shared(Arc::clone(inner)),
+        DataFusionError::ResourcesExhausted(message) => DataFusionError::ResourcesExhausted(message.clone()),
+        DataFusionError::External(inner) => match inner.downcast_ref::<Error>() {
+            Some(own) => own.clone().into(),
+            None => DataFusionError::Execution(inner.to_string()),
+        },
+        DataFusionError::ArrowError(inner, _) => match inner.as_ref() {
+            ArrowError::DivideByZero => DataFusionError::from(ArrowError::DivideByZero),
+            ArrowError::ExternalError(inner) => match inner.downcast_ref::<Error>() {
+                Some(own) => own.clone().into(),
+                None => DataFusionError::Execution(inner.to_string()),
+            },
+            other => DataFusionError::Execution(other.to_string()),
+        },
+        DataFusionError::IoError(inner) => std::io::Error::new(inner.kind(), inner.to_string()).into(),
+        other => DataFusionError::Execution(other.to_string()),
     }
 }
 

@@ -18,7 +18,7 @@
 //! | 0 | everything went well, or the shell was interactive |
 //! | 1 | a `-c` failed; a file could not be read, or the output could not be written |
 //! | 2 | there was no connection, or it was lost while no one was at the prompt |
-//! | 3 | a statement of a script (`-f`, standard input) failed, or the script was interrupted |
+//! | 3 | a statement or meta command of a script (`-f`, standard input) failed, or the script was interrupted |
 //! | 141 | whoever read the output closed it; nothing is said |
 //!
 //! A failed statement ends its `-c`. It ends a script only if the variable `ON_ERROR_STOP` is on; without it the script

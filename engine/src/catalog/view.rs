@@ -24,7 +24,7 @@ use crate::{Error, Result};
 /// Schema of our own live tables.
 pub(crate) const SYSTEM_SCHEMA: &str = "system";
 
-/// Views that may stand on views; a cycle is an error at this depth.
+/// Views that may stand on views.
 const VIEW_DEPTH_MAX: usize = 32;
 
 /// Everything a view of the catalog is made from.
@@ -40,7 +40,9 @@ pub(crate) struct ViewSeed {
 pub(crate) struct CatalogView {
     seed: ViewSeed,
     names: Option<Arc<Names>>,
-    view_depth: usize,
+    /// Tables whose definitions are being planned right now: a definition names its own table, which must not be opened
+    /// again for that.
+    opening: Vec<TableName>,
 }
 
 type Names = BTreeMap<String, Vec<TableSummary>>;
@@ -48,7 +50,7 @@ type Names = BTreeMap<String, Vec<TableSummary>>;
 impl CatalogView {
     /// A view that can open tables by name but not list them.
     pub(crate) fn new(seed: ViewSeed) -> Arc<Self> {
-        Arc::new(Self { seed, names: None, view_depth: 0 })
+        Arc::new(Self { seed, names: None, opening: Vec::new() })
     }
 
     /// A view that can list them too.
@@ -57,7 +59,7 @@ impl CatalogView {
     /// Whatever the keeper of the catalog reports.
     pub(crate) async fn with_names(seed: ViewSeed) -> Result<Arc<Self>> {
         let names = read_names(seed.catalog.as_ref()).await?;
-        Ok(Arc::new(Self { seed, names: Some(Arc::new(names)), view_depth: 0 }))
+        Ok(Arc::new(Self { seed, names: Some(Arc::new(names)), opening: Vec::new() }))
     }
 
     /// A session state that sees this view, with `default_schema` if given.
@@ -66,10 +68,23 @@ impl CatalogView {
         if let Some(schema) = default_schema {
             seed.config.options_mut().catalog.default_schema = schema.to_owned();
         }
-        session_state(&seed, Arc::new(OnlyCatalog(Arc::clone(self))))
+        let mut state = session_state(&seed, Arc::new(OnlyCatalog(Arc::clone(self))));
+        // `now()` is the time at which the statement began.
+        state.mark_start_execution();
+        state
+    }
+
+    /// This view while the definition of `name` is planned.
+    fn within(&self, name: &TableName) -> Arc<Self> {
+        let mut opening = self.opening.clone();
+        opening.push(name.clone());
+        Arc::new(Self { seed: self.seed.clone(), names: self.names.clone(), opening })
     }
 
     async fn open(self: &Arc<Self>, name: &TableName) -> Result<Option<Arc<dyn TableProvider>>> {
+        if self.opening.contains(name) {
+            return Ok(None);
+        }
         let Some(entry) = self.seed.catalog.table(name).await? else {
             if looks_like_a_file(&name.table) {
                 return Ok(Some(open_path(&self.state(None), &name.table).await?));
@@ -84,7 +99,7 @@ impl CatalogView {
     }
 
     async fn external(self: &Arc<Self>, name: &TableName, table: &ExternalTable) -> Result<Arc<dyn TableProvider>> {
-        let state = self.state(None);
+        let state = self.within(name).state(None);
         match state.statement_to_plan(parse_statement(&state, &table.sql)?).await? {
             LogicalPlan::Ddl(DdlStatement::CreateExternalTable(command)) => open_external(&state, &command, table),
             _ => Err(Error::internal(format!("the definition of table \"{name}\" is damaged"))),
@@ -92,13 +107,10 @@ impl CatalogView {
     }
 
     async fn view(self: &Arc<Self>, name: &TableName, view: &View) -> Result<Arc<dyn TableProvider>> {
-        if self.view_depth >= VIEW_DEPTH_MAX {
-            let message = format!("view \"{name}\" stands on itself, or on more than {VIEW_DEPTH_MAX} views");
-            return Err(Error::invalid(message));
+        if self.opening.len() >= VIEW_DEPTH_MAX {
+            return Err(Error::invalid(format!("view \"{name}\" stands on more than {VIEW_DEPTH_MAX} views")));
         }
-        let deeper =
-            Arc::new(Self { seed: self.seed.clone(), names: self.names.clone(), view_depth: self.view_depth + 1 });
-        let state = deeper.state(Some(&view.default_schema));
+        let state = self.within(name).state(Some(&view.default_schema));
         let plan = state.statement_to_plan(parse_statement(&state, &view.sql)?).await;
         match plan.map_err(|error| Error { position: None, ..Error::from(error).context(format!("view \"{name}\"")) })? {
             LogicalPlan::Ddl(DdlStatement::CreateView(create)) => {

@@ -53,10 +53,9 @@ impl Request {
         Some(Self { what, system: letters.contains('S'), verbose: letters.contains('+') })
     }
 
-    /// The condition that leaves out what belongs to the system.
-    fn visible(self, pattern: &Pattern) -> Option<String> {
-        let hidden = !self.system && pattern.is_empty();
-        hidden.then(|| format!("table_schema NOT IN {SYSTEM_SCHEMAS}"))
+    /// The condition on a column that leaves out the schemas of the system, unless they are asked for.
+    fn visible(self, schema_column: &str, asked: bool) -> Option<String> {
+        (!self.system && !asked).then(|| format!("{schema_column} NOT IN {SYSTEM_SCHEMAS}"))
     }
 }
 
@@ -90,7 +89,8 @@ async fn relations(
         (false, true) => Some("table_type = 'VIEW'".to_owned()),
         _ => None,
     };
-    let mut conditions: Vec<_> = kind.into_iter().chain(request.visible(pattern)).collect();
+    let visible = request.visible("table_schema", pattern.has_schema());
+    let mut conditions: Vec<_> = kind.into_iter().chain(visible).collect();
     conditions.extend(pattern.conditions(&["table_catalog", "table_schema", "table_name"]));
     let sql = format!(
         "SELECT table_catalog, table_schema, table_name, table_type FROM information_schema.tables{} \
@@ -122,8 +122,7 @@ fn list_relations(session: &mut Session, request: Request, name: &str, rows: Row
 }
 
 async fn list_schemas(session: &mut Session, request: Request, pattern: &Pattern) -> Result<(), Failure> {
-    let visible = request.visible(pattern).map(|condition| condition.replace("table_schema", "schema_name"));
-    let mut conditions: Vec<_> = visible.into_iter().collect();
+    let mut conditions: Vec<_> = request.visible("schema_name", !pattern.is_empty()).into_iter().collect();
     conditions.extend(pattern.conditions(&["catalog_name", "schema_name"]));
     let sql = format!(
         "SELECT catalog_name, schema_name FROM information_schema.schemata{} ORDER BY catalog_name, schema_name",

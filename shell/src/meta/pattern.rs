@@ -53,6 +53,11 @@ impl Pattern {
         self.parts.iter().all(Vec::is_empty)
     }
 
+    /// Whether it says in which schema to look.
+    pub(super) fn has_schema(&self) -> bool {
+        self.parts.len() > 1
+    }
+
     /// What the last of `columns` must satisfy for the last part, and so on towards the front.
     pub(super) fn conditions(&self, columns: &[&str]) -> Vec<String> {
         let pairs = columns.iter().rev().zip(self.parts.iter().rev());

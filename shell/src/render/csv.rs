@@ -49,8 +49,9 @@ impl Csv {
 
     /// Appends a value, in quotes if a reader would take it for something else.
     fn push(&self, value: &str, line: &mut String) {
-        let special = |character| matches!(character, '"' | '\n' | '\r') || character == self.format.csv_separator;
-        if value != "\\." && !value.contains(special) {
+        // The separator is ASCII, and so is every other byte looked for.
+        let is_special = |byte| matches!(byte, b'"' | b'\n' | b'\r') || char::from(byte) == self.format.csv_separator;
+        if value != "\\." && !value.bytes().any(is_special) {
             line.push_str(value);
             return;
         }

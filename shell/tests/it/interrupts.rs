@@ -72,6 +72,6 @@ async fn a_lost_connection_ends_a_script_with_2() {
     for statement in ["BREAK STREAM", "BREAK PLANNING"] {
         let came = interrupted(&["-A"], &format!("{statement};\nSELECT 1;\n"), &[]).await;
         assert_eq!(came.exit, 2, "{statement}: {}", came.errors);
-        assert!(came.errors.starts_with("ERROR:  "), "{}", came.errors);
+        assert!(came.errors.starts_with("ERROR:  the connection to the server was lost: "), "{}", came.errors);
     }
 }
