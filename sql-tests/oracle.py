@@ -9,6 +9,7 @@ are right by reasoning and say why in a comment where it is not plain. `onlyif d
 in DuckDB's words. With --fill, a query with nothing under its `----` gets DuckDB's result.
 """
 
+import hashlib
 import re
 import sys
 import tempfile
@@ -125,11 +126,15 @@ def show_float(value: float, digits: int) -> str:
     return f"{mantissa}e{int(exponent)}"
 
 
-def rows_of(cursor, sort: str | None) -> list:
+def rows_of(cursor, sort: str | None, hash_threshold: int) -> list:
     kinds = [str(column[1]) for column in cursor.description or []]
     rows = [[show(value, kind) for value, kind in zip(row, kinds)] for row in cursor.fetchall()]
     if sort == "rowsort":
         rows.sort()
+    values = [value for row in rows for value in row]
+    if hash_threshold and len(values) > hash_threshold:
+        digest = hashlib.md5("".join(f"{value}\n" for value in values).encode()).hexdigest()
+        return [f"{len(values)} values hashing to {digest}"]
     return [" ".join(row).rstrip() for row in rows]
 
 
@@ -183,7 +188,7 @@ def execute(db, sql: str):
     return create_external(db, external) if external else db.execute(sql)
 
 
-def hold(record: Record, db, variables: dict) -> tuple:
+def hold(record: Record, db, variables: dict, hash_threshold: int) -> tuple:
     """What is wrong with the record, and the rows that DuckDB gives."""
     sql = record.sql
     for name, value in variables.items():
@@ -193,7 +198,7 @@ def hold(record: Record, db, variables: dict) -> tuple:
         cursor = execute(db, sql)
         if record.head[0] == "statement" or fails:
             return ("DuckDB does not fail" if fails else None), []
-        rows = rows_of(cursor, record.head[2] if len(record.head) > 2 else None)
+        rows = rows_of(cursor, record.head[2] if len(record.head) > 2 else None, hash_threshold)
     except (duckdb.Error, OSError) as error:
         return (None if fails else f"DuckDB fails: {str(error).splitlines()[0]}"), []
     if rows == record.expected:
@@ -205,6 +210,7 @@ def hold_file(path: Path, fill: bool) -> int:
     text = path.read_text(encoding="utf-8")
     lines = text.split("\n")
     substitutes = "control substitution on" in lines
+    hash_threshold = next((int(line.split()[1]) for line in lines if line.startswith("hash-threshold ")), 0)
     faults, filled = 0, []
     with tempfile.TemporaryDirectory() as temporary:
         variables = {"$DATA": str(HERE / "data"), "$TMP": temporary} if substitutes else {}
@@ -212,7 +218,7 @@ def hold_file(path: Path, fill: bool) -> int:
         for record in parse(lines):
             if not record.is_for_duckdb():
                 continue
-            fault, rows = hold(record, db, variables)
+            fault, rows = hold(record, db, variables, hash_threshold)
             if fill and fault and rows and not record.expected and record.separator is not None:
                 filled.append((record.separator, rows))
             elif fault:

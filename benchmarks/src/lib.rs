@@ -1,7 +1,7 @@
 //! Benchmarks that anyone can run: data, queries, answers, timings, and a peer beside them on the same files.
 //!
-//! One module a benchmark. A benchmark talks to a coordinator only through `client`, as any other program would; what it
-//! measures is therefore what a user gets. It knows nothing of how a coordinator is started.
+//! One module a benchmark. A benchmark talks to a coordinator only through `client`, as any other program would; what
+//! it measures is therefore what a user gets. It knows nothing of how a coordinator is started.
 //!
 //! The way of a run: generate the data (or find them complete), name them to the coordinator as external tables, run
 //! each query, compare each answer with the one that an independent engine gave, report.

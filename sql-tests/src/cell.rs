@@ -4,7 +4,8 @@
 //! |---|---|---|
 //! | boolean | `B` | `true` |
 //! | integers | `I` | `42` |
-//! | floating point, decimals | `R` | 12 significant digits (6 of single precision), `1e20` from 1e15 on and below 1e-4; decimals with all their places |
+//! | floating point | `R` | 12 significant digits, 6 of single precision; `1e20` from 1e15 on and below 1e-4 |
+//! | decimals | `R` | all their places |
 //! | text | `T` | as it is; `(empty)` for no character, `\n` for a line break |
 //! | date, time | `D` | `2024-02-29`, `12:00:00` |
 //! | timestamps | `P` | `2024-02-29T12:00:00`, with `Z` or an offset if there is a time zone |

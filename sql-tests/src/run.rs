@@ -6,8 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use client::{Client, Error};
-use futures::future::BoxFuture;
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use sqllogictest::{MakeConnection, Record, Runner};
 
 use crate::cell::Letter;
@@ -179,7 +179,8 @@ mod tests {
 
     #[test]
     fn types_are_as_many_and_as_told_or_any() {
-        let letters = |text: &str| text.chars().filter_map(sqllogictest::ColumnType::from_char).collect::<Vec<Letter>>();
+        let letters =
+            |text: &str| text.chars().filter_map(sqllogictest::ColumnType::from_char).collect::<Vec<Letter>>();
         assert!(is_same_type(&letters("IT"), &letters("I?")));
         assert!(!is_same_type(&letters("IT"), &letters("TI")));
         assert!(!is_same_type(&letters("IT"), &letters("I")));

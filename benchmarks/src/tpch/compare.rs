@@ -6,8 +6,8 @@
 //! 3. Where the answer is a floating point number, the result may differ by [`RELATIVE_TOLERANCE`], and, if it is a
 //!    decimal of at least [`DECIMAL_PLACES_MIN`] places, by one unit in the last: engines differ in what they divide
 //!    decimals to.
-//! 4. The order is checked as far as ORDER BY determines it: the sort keys of the result are those of the answer, row by
-//!    row, and rows that tie may come in any order.
+//! 4. The order is checked as far as ORDER BY determines it: the sort keys of the result are those of the answer, row
+//!    by row, and rows that tie may come in any order.
 //! 5. Where LIMIT cuts among tying rows, the answer holds all of them and the result may hold any.
 
 use super::table::{Column, Kind, Table};

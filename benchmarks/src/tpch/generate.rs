@@ -137,6 +137,15 @@ fn file_writer<W: std::io::Write + Send>(to: W, schema: &SchemaRef) -> Result<Ar
     ArrowWriter::try_new(to, SchemaRef::clone(schema), Some(properties))
 }
 
+/// What the system said, such as that the disk is full, is inside the format's error.
+fn not_written(path: &Path) -> impl FnOnce(ParquetError) -> Error {
+    let path = path.to_owned();
+    move |error| match error {
+        ParquetError::External(source) => Error::File { action: "write", path, source },
+        other => Error::file("write", &path)(other),
+    }
+}
+
 /// A file under a temporary name.
 struct PartialFile {
     writer: SerializedFileWriter<BufWriter<File>>,
@@ -158,7 +167,7 @@ impl PartialFile {
         let file = File::create(&partial).map_err(Error::file("create", &partial))?;
         let writer = file_writer(BufWriter::with_capacity(1 << 20, file), &schema)
             .and_then(ArrowWriter::into_serialized_writer)
-            .map_err(Error::file("write", &partial))?;
+            .map_err(not_written(&partial))?;
         Ok(Self { writer: writer.0, partial, path, name: plan.path.clone(), rows: 0 })
     }
 
@@ -168,13 +177,13 @@ impl PartialFile {
             group.columns.into_iter().try_for_each(|column| column.append_to_row_group(&mut to))?;
             to.close()
         };
-        append().map_err(Error::file("write", &self.partial))?;
+        append().map_err(not_written(&self.partial))?;
         self.rows += group.rows;
         Ok(self)
     }
 
     fn finish(self) -> Result<FileEntry, Error> {
-        let buffer = self.writer.into_inner().map_err(Error::file("write", &self.partial))?;
+        let buffer = self.writer.into_inner().map_err(not_written(&self.partial))?;
         let file = buffer.into_inner().map_err(|error| Error::file("write", &self.partial)(error.into_error()))?;
         file.sync_all().map_err(Error::file("write", &self.partial))?;
         let bytes = file.metadata().map_err(Error::file("read", &self.partial))?.len();

@@ -1,0 +1,127 @@
+"""Starts the real binary, and a real S3 server, for the tests in this folder."""
+
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+import adbc_driver_flightsql.dbapi as flightsql
+import pytest
+
+BINARY = os.environ["GRAPPE_BINARY"]
+START_SECONDS_MAX = 60
+
+
+def clean_environment(**extra):
+    """Ours without settings that a developer's shell may hold."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("GRAPPE_", "AWS_", "AZURE_", "GOOGLE_"))}
+    return {**kept, **extra}
+
+
+class Server:
+    """A running `grappe server`."""
+
+    def __init__(self, data_dir, *arguments, **environment):
+        command = [BINARY, "server", "--flight-port", "0", "--http-port", "0", "--data-dir", str(data_dir), *arguments]
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=clean_environment(**environment)
+        )
+        line = self.process.stdout.readline()
+        assert line, "the server ended before it was ready"
+        addresses = json.loads(line)
+        self.flight, self.http = addresses["flight"], addresses["http"]
+
+    def connect(self):
+        return flightsql.connect(self.flight, autocommit=True)
+
+    def stop(self):
+        self.process.terminate()
+        return self.process.wait(30)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    server = Server(tmp_path_factory.mktemp("server"))
+    yield server
+    assert server.stop() == 0
+
+
+@pytest.fixture
+def cursor(server):
+    with server.connect() as connection, connection.cursor() as cursor:
+        yield cursor
+
+
+@pytest.fixture
+def grappe(tmp_path):
+    """Runs the binary as a user would: `grappe("-c", "SELECT 1")`."""
+
+    def run(*arguments, stdin="", **environment):
+        return subprocess.run(
+            [BINARY, "--data-dir", str(tmp_path / "data"), *arguments],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            cwd=tmp_path,
+            env=clean_environment(HOME=str(tmp_path), **environment),
+        )
+
+    return run
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory):
+    """A SeaweedFS with an S3 door; its settings as variables that object stores know."""
+    folder = tmp_path_factory.mktemp("seaweed")
+    keys = {"accessKey": "grape", "secretKey": "must-not-be-seen"}
+    identity = {"name": "grappe", "credentials": [keys], "actions": ["Admin", "Read", "Write", "List", "Tagging"]}
+    (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
+    port = free_port()
+    weed = pathlib.Path(sys.executable).parent / "weed"
+    command = [
+        weed, "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", f"-s3.port={port}",
+        f"-s3.config={folder / 's3.json'}", f"-master.port={free_port()}", f"-volume.port={free_port()}",
+        f"-filer.port={free_port()}", "-master.volumeSizeLimitMB=64", "-volume.max=20",
+    ]
+    log = (folder / "log").open("w")
+    process = subprocess.Popen(command, stdout=log, stderr=log)
+    endpoint = f"http://127.0.0.1:{port}"
+    settings = {
+        "AWS_ENDPOINT": endpoint,
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": keys["accessKey"],
+        "AWS_SECRET_ACCESS_KEY": keys["secretKey"],
+    }
+    try:
+        wait_until_answering(endpoint, process)
+        yield settings
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def wait_until_answering(url, process):
+    """Asks again until the server gives any HTTP answer: SeaweedFS tells nobody when it is ready."""
+    end = time.monotonic() + START_SECONDS_MAX
+    while True:
+        assert process.poll() is None, "the S3 server ended before it was ready"
+        try:
+            urllib.request.urlopen(url, timeout=5)
+            return
+        except urllib.error.HTTPError:
+            return
+        except OSError:
+            assert time.monotonic() < end, f"{url} did not answer in {START_SECONDS_MAX} s"
+            time.sleep(0.1)
