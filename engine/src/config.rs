@@ -140,8 +140,8 @@ pub fn session_config(partitions: usize) -> SessionConfig {
     options.extensions.insert(GrappeOptions::default());
     // Positions in error messages.
     options.sql_parser.collect_spans = true;
-    // Many clients cannot read view types; as part of the plan the cast keeps planned and streamed schema equal.
-    options.optimizer.expand_views_at_output = true;
+    // A timestamp with time zone has one; without this DataFusion gives it none.
+    options.execution.time_zone = Some("+00:00".to_owned());
     config
 }
 

@@ -164,7 +164,9 @@ fn syntax_error(error: &ParserError) -> Error {
     let text = match error {
         ParserError::TokenizerError(message) | ParserError::ParserError(message) => message.clone(),
         ParserError::RecursionLimitExceeded => {
-            return Error::invalid("the statement is nested too deeply; see SHOW datafusion.sql_parser.recursion_limit");
+            return Error::invalid(
+                "the statement is nested too deeply; see SHOW datafusion.sql_parser.recursion_limit",
+            );
         }
     };
     let (message, position) = match text.rsplit_once(" at Line: ") {

@@ -9,12 +9,14 @@ use datafusion::logical_expr::{Explain, LogicalPlan, Statement as SessionStateme
 use datafusion::prelude::SessionConfig;
 use parking_lot::RwLock;
 
-use crate::catalog::{CatalogView, ViewSeed, without_views};
+use crate::catalog::{CatalogView, ViewSeed};
 use crate::config::CATALOG;
 use crate::engine::Engine;
-use crate::execution::{Choice, Explained, Mode, Running, StartRequest, run_to_end};
+use crate::execution::{Choice, Explained, Mode, Running, StartRequest, run_to_end, without_views};
 use crate::nearest::suggestion;
-use crate::sql::{Effect, PreparedPlans, Statement, parse_statement, reset_setting, run_ddl, set_setting};
+use crate::sql::{
+    Effect, PreparedPlans, Statement, parse_statement, refuse_what_would_be_wrong, reset_setting, run_ddl, set_setting,
+};
 use crate::state::StateSeed;
 use crate::{Error, ErrorKind, Result};
 
@@ -65,6 +67,7 @@ impl Session {
         let seed = self.seed();
         let parser_state = CatalogView::new(seed.clone()).state(None);
         let syntax = parse_statement(&parser_state, sql)?;
+        refuse_what_would_be_wrong(&syntax)?;
         let references = parser_state.resolve_table_references(&syntax)?;
         let lists_names = references.iter().any(|name| name.schema() == Some("information_schema"));
         let view = if lists_names { CatalogView::with_names(seed).await? } else { CatalogView::new(seed) };
@@ -107,12 +110,8 @@ impl Session {
                 Ok(Started::Done { rows_affected: None })
             }
             plan => {
-                let request = StartRequest {
-                    query_id: query_id.to_owned(),
-                    text: statement.text,
-                    state: statement.state,
-                    plan,
-                };
+                let request =
+                    StartRequest { query_id: query_id.to_owned(), text: statement.text, state: statement.state, plan };
                 let running = self.run(request, choice).await?;
                 match effect {
                     Effect::None => Ok(Started::Rows(running)),
@@ -210,7 +209,8 @@ impl Session {
 
     /// Adds the nearest names to "table not found".
     async fn with_near_tables(&self, error: Error) -> Error {
-        let Some(wanted) = error.message.strip_prefix("table '").and_then(|rest| rest.strip_suffix("' not found")) else {
+        let Some(wanted) = error.message.strip_prefix("table '").and_then(|rest| rest.strip_suffix("' not found"))
+        else {
             return error;
         };
         if error.kind != ErrorKind::NotFound {

@@ -50,7 +50,10 @@ impl ExecutorGrpc for ControlService {
     }
 
     /// The coordinator has given this executor up: what it runs is nobody's any more.
-    async fn stop_executor(&self, request: Request<StopExecutorParams>) -> Result<Response<StopExecutorResult>, Status> {
+    async fn stop_executor(
+        &self,
+        request: Request<StopExecutorParams>,
+    ) -> Result<Response<StopExecutorResult>, Status> {
         self.coordinator.membership_lost(&request.get_ref().executor_id);
         Ok(Response::new(StopExecutorResult {}))
     }

@@ -186,6 +186,7 @@ fn unwrapped(error: Arc<DataFusionError>) -> Arc<DataFusionError> {
     let DataFusionError::External(outer) = error.find_root() else { return error };
     match outer.downcast_ref::<BallistaError>() {
         Some(BallistaError::DataFusionError(inner)) => Arc::new(copied(inner)),
+        Some(BallistaError::ArrowError(inner)) => Arc::new(copied_arrow(inner)),
         _ => error,
     }
 }
@@ -199,15 +200,23 @@ fn copied(error: &DataFusionError) -> DataFusionError {
             Some(own) => own.clone().into(),
             None => DataFusionError::Execution(inner.to_string()),
         },
-        DataFusionError::ArrowError(inner, _) => match inner.as_ref() {
-            ArrowError::DivideByZero => DataFusionError::from(ArrowError::DivideByZero),
-            ArrowError::ExternalError(inner) => match inner.downcast_ref::<Error>() {
-                Some(own) => own.clone().into(),
-                None => DataFusionError::Execution(inner.to_string()),
-            },
-            other => DataFusionError::Execution(other.to_string()),
-        },
+        DataFusionError::ArrowError(inner, _) => copied_arrow(inner),
         DataFusionError::IoError(inner) => std::io::Error::new(inner.kind(), inner.to_string()).into(),
+        other => DataFusionError::Execution(other.to_string()),
+    }
+}
+
+fn copied_arrow(error: &ArrowError) -> DataFusionError {
+    match error {
+        ArrowError::DivideByZero => DataFusionError::from(ArrowError::DivideByZero),
+        ArrowError::CastError(message) => DataFusionError::from(ArrowError::CastError(message.clone())),
+        ArrowError::ComputeError(message) => DataFusionError::from(ArrowError::ComputeError(message.clone())),
+        ArrowError::ExternalError(inner) => {
+            let own = inner.downcast_ref::<Error>().cloned();
+            let nested = || inner.downcast_ref::<DataFusionError>().map(copied);
+            let text = || DataFusionError::Execution(inner.to_string());
+            own.map(Into::into).or_else(nested).unwrap_or_else(text)
+        }
         other => DataFusionError::Execution(other.to_string()),
     }
 }

@@ -64,7 +64,8 @@ impl Tasks {
         };
         let mut state = self.state.lock();
         while state.handles.try_join_next().is_some() {}
-        let is_new = !state.ended.contains(&key.job) && state.launched.entry(key.job.clone()).or_default().insert(key.clone());
+        let is_new =
+            !state.ended.contains(&key.job) && state.launched.entry(key.job.clone()).or_default().insert(key.clone());
         if !is_new {
             return;
         }

@@ -83,7 +83,8 @@ impl Coordinator {
         };
         let observer = Arc::clone(&sessions) as Arc<dyn ConnectionEnded>;
         let connections = connections(flight, embedded_connections, observer);
-        let service = Service { sessions: Arc::clone(&sessions), queries: Arc::clone(&queries), prepared: Default::default() };
+        let service =
+            Service { sessions: Arc::clone(&sessions), queries: Arc::clone(&queries), prepared: Default::default() };
         coordinator.spawn(serve_flight(service, connections, options.message_bytes_max, coordinator.stop.clone()));
         if let Some(listener) = http {
             coordinator.spawn(serve_http(listener, coordinator.stop.clone()));

@@ -16,6 +16,10 @@ pub(crate) fn start(filter: &str) -> Result<(), Failure> {
         .map_err(|error| Failure::ours(format!("cannot understand --log '{filter}': {error}")))?;
     let terminal = std::io::stderr().is_terminal();
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal);
-    if terminal { logs.init() } else { logs.json().init() }
+    if terminal {
+        logs.init()
+    } else {
+        logs.json().init()
+    }
     Ok(())
 }

@@ -6,8 +6,8 @@ use client::{Client, ConnectOptions};
 use local_cluster::{ClusterOptions, LocalCluster};
 
 use crate::exit::Failure;
-use crate::settings::{Settings, startup_file};
 use crate::logging;
+use crate::settings::{Settings, startup_file};
 
 /// Runs the shell to its end.
 pub(crate) async fn run(

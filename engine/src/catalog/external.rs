@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::plan_err;
 use datafusion::common::parsers::CompressionTypeVariant;
+use datafusion::common::plan_err;
 use datafusion::datasource::file_format::parquet::transform_schema_to_view;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
 use datafusion::error::DataFusionError;
@@ -21,6 +21,7 @@ use object_store::ObjectMeta;
 use url::Url;
 
 use crate::catalog::ExternalTable;
+use crate::execution::without_views;
 use crate::storage::name_the_file;
 use crate::{Error, Result};
 
@@ -111,10 +112,7 @@ fn listing_options(
     partitions: &Schema,
 ) -> Result<ListingOptions> {
     let factory = state.get_file_format_factory(&command.file_type.to_lowercase()).ok_or_else(|| {
-        Error::invalid(format!(
-            "unknown format {}: use PARQUET, CSV, JSON, AVRO or ARROW",
-            command.file_type
-        ))
+        Error::invalid(format!("unknown format {}: use PARQUET, CSV, JSON, AVRO or ARROW", command.file_type))
     })?;
     let format = factory.create(state, &with_compression(command))?;
     // A directory may hold other things than data; a path or glob says itself what is meant.
@@ -180,11 +178,7 @@ fn directory_type() -> DataType {
     DataType::Dictionary(Box::new(DataType::UInt16), Box::new(DataType::Utf8))
 }
 
-async fn infer_columns(
-    state: &SessionState,
-    options: &ListingOptions,
-    urls: &[ListingTableUrl],
-) -> Result<SchemaRef> {
+async fn infer_columns(state: &SessionState, options: &ListingOptions, urls: &[ListingTableUrl]) -> Result<SchemaRef> {
     let mut schemas = Vec::new();
     for url in urls {
         let store = state.runtime_env().object_store(url)?;
@@ -196,9 +190,8 @@ async fn infer_columns(
         };
         schemas.push(without_views(&schema));
     }
-    let merged = Schema::try_merge(schemas).map_err(|error| {
-        Error::from(DataFusionError::from(error)).context("the locations hold different columns")
-    })?;
+    let merged = Schema::try_merge(schemas)
+        .map_err(|error| Error::from(DataFusionError::from(error)).context("the locations hold different columns"))?;
     if merged.fields().is_empty() {
         return Err(Error::invalid(format!("no columns found in {}", show(urls))));
     }
@@ -243,16 +236,6 @@ fn show(urls: &[ListingTableUrl]) -> String {
 fn without_columns(schema: &Schema, removed: &Schema) -> SchemaRef {
     let kept = schema.fields().iter().filter(|field| removed.field_with_name(field.name()).is_err()).cloned();
     Arc::new(Schema::new(kept.collect::<Vec<_>>()))
-}
-
-/// View types are a way to read, not a fact about a file: they are chosen again whenever a table is opened.
-pub(crate) fn without_views(schema: &Schema) -> Schema {
-    let plain = |field: &Arc<Field>| match field.data_type() {
-        DataType::Utf8View => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8)),
-        DataType::BinaryView => Arc::new(field.as_ref().clone().with_data_type(DataType::Binary)),
-        _ => Arc::clone(field),
-    };
-    Schema::new_with_metadata(schema.fields().iter().map(plain).collect::<Vec<_>>(), schema.metadata().clone())
 }
 
 fn check_order(command: &CreateExternalTable, schema: &Schema) -> Result<()> {

@@ -44,10 +44,8 @@ impl Catalog for MemoryCatalog {
     async fn tables(&self, schema: &str) -> Result<Vec<TableSummary>> {
         let contents = self.contents.read();
         let Some(tables) = contents.schemas.get(schema) else { return Ok(Vec::new()) };
-        let summary = |(name, entry): (&String, &TableEntry)| TableSummary {
-            name: name.clone(),
-            kind: entry.definition.kind(),
-        };
+        let summary =
+            |(name, entry): (&String, &TableEntry)| TableSummary { name: name.clone(), kind: entry.definition.kind() };
         Ok(tables.iter().map(summary).collect())
     }
 
@@ -70,7 +68,9 @@ impl Catalog for MemoryCatalog {
         let Some(tables) = contents.schemas.get(name) else { return Err(no_schema(name)) };
         if !tables.is_empty() && !cascade {
             let count = tables.len();
-            return Err(Error::invalid(format!("schema \"{name}\" holds {count} tables; add CASCADE to drop them too")));
+            return Err(Error::invalid(format!(
+                "schema \"{name}\" holds {count} tables; add CASCADE to drop them too"
+            )));
         }
         contents.schemas.remove(name);
         Ok(())

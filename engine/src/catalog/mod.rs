@@ -13,7 +13,7 @@ mod view;
 use async_trait::async_trait;
 
 pub use entry::{ExternalTable, TableDefinition, TableEntry, TableKind, TableName, TableSummary, View};
-pub(crate) use external::{resolve_external, without_views};
+pub(crate) use external::resolve_external;
 pub use memory::MemoryCatalog;
 pub(crate) use memory_table::MemoryTable;
 pub(crate) use view::{CatalogView, SYSTEM_SCHEMA, ViewSeed};

@@ -112,7 +112,9 @@ impl CatalogView {
         }
         let state = self.within(name).state(Some(&view.default_schema));
         let plan = state.statement_to_plan(parse_statement(&state, &view.sql)?).await;
-        match plan.map_err(|error| Error { position: None, ..Error::from(error).context(format!("view \"{name}\"")) })? {
+        match plan
+            .map_err(|error| Error { position: None, ..Error::from(error).context(format!("view \"{name}\"")) })?
+        {
             LogicalPlan::Ddl(DdlStatement::CreateView(create)) => {
                 let plan = Arc::unwrap_or_clone(create.input);
                 Ok(Arc::new(ViewTable::new(plan, Some(view.sql.clone()))))

@@ -7,7 +7,6 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::listing::ListingTable;
 use datafusion::datasource::source_as_provider;
 use datafusion::datasource::{ViewTable, empty::EmptyTable};
-use datafusion::functions_table::generate_series::GenerateSeriesTable;
 use datafusion::logical_expr::{LogicalPlan, TableScan};
 
 use crate::functions::range::SeriesTable;
@@ -61,17 +60,19 @@ fn scan_refusal(scan: &TableScan) -> Option<String> {
         return Some(format!("\"{name}\" has no data source"));
     };
     match provider.downcast_ref::<ViewTable>() {
-        Some(view) => can_distribute(view.logical_plan()).err().map(|_| format!("the view \"{name}\" reads local tables")),
+        Some(view) => {
+            can_distribute(view.logical_plan()).err().map(|_| format!("the view \"{name}\" reads local tables"))
+        }
         None if is_shippable(provider.as_ref()) => None,
         None => Some(format!("only the coordinator can read \"{name}\"")),
     }
 }
 
-/// Tables whose scans an executor can decode, in as many parts as they have.
+/// Tables whose scans an executor can decode, in as many parts as they have. DataFusion's own series loses its
+/// projection on the way, so it stays.
 fn is_shippable(provider: &dyn TableProvider) -> bool {
     provider.is::<ListingTable>()
         || provider.is::<SeriesTable>()
-        || provider.is::<GenerateSeriesTable>()
         || provider.is::<EmptyTable>()
 }
 

@@ -61,7 +61,9 @@ impl Transport {
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
         match self.server_tls.clone() {
-            Some(tls) => server.tls_config(tls).map_err(|error| Error::invalid(format!("TLS of the cluster port: {error}"))),
+            Some(tls) => {
+                server.tls_config(tls).map_err(|error| Error::invalid(format!("TLS of the cluster port: {error}")))
+            }
             None => Ok(server),
         }
     }

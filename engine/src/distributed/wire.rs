@@ -41,7 +41,9 @@ impl Hello {
     pub fn read(headers: &MetadataMap) -> Result<Self> {
         let get = |key: &str| {
             let value = headers.get(key).and_then(|value| value.to_str().ok());
-            value.map(str::to_owned).ok_or_else(|| Error::invalid(format!("the header {key} is missing: is this an executor of Grappe?")))
+            value
+                .map(str::to_owned)
+                .ok_or_else(|| Error::invalid(format!("the header {key} is missing: is this an executor of Grappe?")))
         };
         let pid = get(PID_KEY)?;
         let pid = pid.parse().map_err(|_| Error::invalid(format!("'{pid}' is not a process id")))?;

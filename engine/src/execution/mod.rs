@@ -6,6 +6,7 @@
 mod explain;
 mod local;
 mod mode;
+mod views;
 
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ pub(crate) use explain::Explained;
 pub use local::LocalExecution;
 pub(crate) use local::run_to_end;
 pub use mode::{Choice, Mode, Modes};
+pub(crate) use views::{stream_without_views, without_views};
 
 use crate::Result;
 

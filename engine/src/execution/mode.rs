@@ -3,11 +3,11 @@
 use std::fmt::{Display, Formatter};
 use std::sync::Arc;
 
+use datafusion::datasource::physical_plan::FileScanConfig;
+use datafusion::datasource::source::DataSourceExec;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::datasource::physical_plan::FileScanConfig;
-use datafusion::datasource::source::DataSourceExec;
 
 use crate::config::{ModeSetting, grappe_options};
 use crate::execution::{Availability, Execution, LocalExecution};

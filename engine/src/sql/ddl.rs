@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::{MemTable, TableProvider};
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DFSchema, SchemaReference, TableReference};
 use datafusion::execution::SessionState;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
@@ -18,6 +20,7 @@ use crate::catalog::{
     Catalog, MemoryTable, SYSTEM_SCHEMA, TableDefinition, TableKind, TableName, View, resolve_external,
 };
 use crate::config::CATALOG;
+use crate::execution::{stream_without_views, without_views};
 use crate::{Error, ErrorKind, Result};
 
 /// Carries out `ddl`, planned from the SQL `text`.
@@ -37,7 +40,9 @@ pub(crate) async fn run_ddl(catalog: &dyn Catalog, state: &SessionState, ddl: Dd
         DdlStatement::DropView(command) => {
             drop_table(catalog, state, command.name, TableKind::View, command.if_exists).await
         }
-        DdlStatement::CreateCatalog(_) => Err(Error::invalid(format!("there is one catalog, \"{CATALOG}\": use schemas"))),
+        DdlStatement::CreateCatalog(_) => {
+            Err(Error::invalid(format!("there is one catalog, \"{CATALOG}\": use schemas")))
+        }
         DdlStatement::CreateIndex(_) => Err(Error::invalid("indexes are not supported")),
         DdlStatement::CreateFunction(_) | DdlStatement::DropFunction(_) => {
             Err(Error::invalid("functions cannot be created by SQL"))
@@ -112,7 +117,7 @@ fn refuse_self_reference(state: &SessionState, name: &TableName, input: &Logical
         if let LogicalPlan::TableScan(scan) = node {
             found |= table_name(state, scan.table_name.clone()).is_ok_and(|scanned| scanned == *name);
         }
-        Ok(datafusion::common::tree_node::TreeNodeRecursion::Continue)
+        Ok(TreeNodeRecursion::Continue)
     })?;
     if found {
         return Err(Error::invalid(format!("view \"{name}\" cannot read itself")));
@@ -128,13 +133,13 @@ async fn create_memory_table(catalog: &dyn Catalog, state: &SessionState, comman
     }
     refuse_duplicates(command.input.schema())?;
     let plan = state.create_physical_plan(&command.input).await?;
-    let schema = plan.schema();
+    let schema = table_schema(&command.input, &plan.schema());
     let consumer = MemoryConsumer::new(format!("table {name}"));
     let reservation = consumer.register(&state.runtime_env().memory_pool);
     let mut partitions = Vec::new();
     for stream in execute_stream_partitioned(plan, state.task_ctx())? {
         let batches: Vec<RecordBatch> =
-            stream.and_then(|batch| async { keep(&reservation, batch) }).try_collect().await?;
+            stream_without_views(stream).and_then(|batch| async { keep(&reservation, batch) }).try_collect().await?;
         partitions.push(batches);
     }
     let table = MemTable::try_new(schema, partitions)?
@@ -142,6 +147,17 @@ async fn create_memory_table(catalog: &dyn Catalog, state: &SessionState, comman
         .with_column_defaults(command.column_defaults.into_iter().collect());
     let table: Arc<dyn TableProvider> = Arc::new(MemoryTable::new(table, reservation));
     catalog.create_table(&name, TableDefinition::Memory(table), command.or_replace).await
+}
+
+/// Columns as declared; those of a query may be null later even if none is now.
+fn table_schema(input: &LogicalPlan, schema: &Schema) -> SchemaRef {
+    let schema = without_views(schema);
+    let is_declared = matches!(input, LogicalPlan::EmptyRelation(empty) if !empty.produce_one_row);
+    if is_declared {
+        return Arc::new(schema);
+    }
+    let nullable = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+    Arc::new(Schema::new(nullable.collect::<Vec<_>>()))
 }
 
 fn keep(reservation: &MemoryReservation, batch: RecordBatch) -> datafusion::error::Result<RecordBatch> {

@@ -2,11 +2,13 @@
 
 mod ddl;
 mod prepared;
+mod refused;
 mod settings;
 mod statement;
 
 pub(crate) use ddl::run_ddl;
 pub(crate) use prepared::PreparedPlans;
+pub(crate) use refused::refuse_what_would_be_wrong;
 pub(crate) use settings::{reset_setting, set_setting};
 pub use statement::{Effect, Statement};
 

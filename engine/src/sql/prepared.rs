@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::FieldRef;
-use datafusion::common::metadata::ScalarAndMetadata;
 use datafusion::common::ParamValues;
+use datafusion::common::metadata::ScalarAndMetadata;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{Execute, Expr, LogicalPlan, Prepare};
@@ -75,7 +75,8 @@ impl PreparedPlans {
                 return Err(Error::invalid(format!("\"{}\" takes {wanted} parameters, not {given}", execute.name)));
             }
             let typed = values.into_iter().zip(&stored.fields);
-            values = typed.map(|(value, field)| Ok(value.cast_storage_to(field.data_type())?)).collect::<Result<_>>()?;
+            values =
+                typed.map(|(value, field)| Ok(value.cast_storage_to(field.data_type())?)).collect::<Result<_>>()?;
         }
         Ok(stored.plan.as_ref().clone().with_param_values(ParamValues::List(values))?)
     }

@@ -1,7 +1,7 @@
 //! A planned statement, and what kind of thing it does.
 
-use datafusion::logical_expr::{DdlStatement, LogicalPlan, Statement as SessionStatement, WriteOp};
 use datafusion::execution::SessionState;
+use datafusion::logical_expr::{DdlStatement, LogicalPlan, Statement as SessionStatement, WriteOp};
 
 /// What running a statement changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

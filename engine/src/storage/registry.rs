@@ -52,13 +52,12 @@ impl StoreRegistry {
     }
 
     fn s3(&self, url: &Url) -> Result<Arc<dyn ObjectStore>, Error> {
-        let mut builder = AmazonS3Builder::new()
-            .with_url(url.as_str())
-            .with_retry(self.retry())
-            .with_client_options(self.client());
-        let plain = self.options.s3.iter().any(|(key, value)| {
-            key.to_ascii_lowercase().contains("endpoint") && value.reveal().starts_with("http://")
-        });
+        let mut builder =
+            AmazonS3Builder::new().with_url(url.as_str()).with_retry(self.retry()).with_client_options(self.client());
+        let plain =
+            self.options.s3.iter().any(|(key, value)| {
+                key.to_ascii_lowercase().contains("endpoint") && value.reveal().starts_with("http://")
+            });
         builder = builder.with_allow_http(plain);
         for (key, value) in parsed::<AmazonS3ConfigKey>(&self.options.s3) {
             builder = builder.with_config(key, value);
@@ -118,9 +117,9 @@ impl ObjectStoreRegistry for StoreRegistry {
 
     fn deregister_store(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
         let removed = self.stores.remove(&key_of(url));
-        removed.map(|(_, store)| store).ok_or_else(|| {
-            DataFusionError::from(Error::not_found(format!("no object store for {}", key_of(url))))
-        })
+        removed
+            .map(|(_, store)| store)
+            .ok_or_else(|| DataFusionError::from(Error::not_found(format!("no object store for {}", key_of(url)))))
     }
 
     fn get_store(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {

@@ -67,6 +67,16 @@ struct Tasks {
     first_error: Option<Error>,
     rows_scanned: u64,
     changed: Instant,
+    stages: HashMap<u32, StageReports>,
+}
+
+/// What the tasks of one stage have reported.
+#[derive(Debug, Default)]
+struct StageReports {
+    /// Number of metrics in the first report that had any.
+    metrics: Option<usize>,
+    /// Files that hold something.
+    files: usize,
 }
 
 impl Default for Job {
@@ -78,6 +88,7 @@ impl Default for Job {
             first_error: None,
             rows_scanned: 0,
             changed: Instant::now(),
+            stages: HashMap::new(),
         };
         Self {
             phase: watch::Sender::new(Phase::Planning),
@@ -158,7 +169,7 @@ impl Job {
     }
 
     /// Notes a report; `false` if it was noted before.
-    fn reported(&self, report: &TaskStatus) -> bool {
+    fn reported(&self, report: &mut TaskStatus) -> bool {
         let task = (report.stage_id, report.task_id);
         let mut tasks = self.tasks.lock();
         tasks.running.remove(&task);
@@ -166,6 +177,7 @@ impl Job {
         if !tasks.reported.insert(task) {
             return false;
         }
+        tasks.note_stage(report);
         if let Some(task_status::Status::Failed(failure)) = &report.status {
             let lost = tasks.note_failure(failure);
             drop(tasks);
@@ -175,9 +187,36 @@ impl Job {
         }
         true
     }
+
+    /// The job has ended well, unless Ballista forgot a report: it only logs what it cannot make sense of, and rows
+    /// would be missing.
+    fn succeed(&self, locations: Vec<PartitionLocation>) {
+        let files = {
+            let tasks = self.tasks.lock();
+            let last = tasks.stages.keys().max();
+            last.and_then(|stage| tasks.stages.get(stage)).map_or(0, |stage| stage.files)
+        };
+        if files == locations.len() {
+            self.advance(Phase::Done(locations));
+        } else {
+            self.give_up(format!("{files} files of the result were reported and {} are known", locations.len()));
+        }
+    }
 }
 
 impl Tasks {
+    /// Ballista refuses a report whose metrics differ in number from those of the stage's other tasks, as they do when
+    /// tasks work on different branches of a union, and loses the task's output with them: such metrics are left out.
+    fn note_stage(&mut self, report: &mut TaskStatus) {
+        let stage = self.stages.entry(report.stage_id).or_default();
+        if !report.metrics.is_empty() && *stage.metrics.get_or_insert(report.metrics.len()) != report.metrics.len() {
+            report.metrics.clear();
+        }
+        if let Some(task_status::Status::Successful(success)) = &report.status {
+            stage.files += success.partitions.iter().filter(|file| file.num_bytes > 0).count();
+        }
+    }
+
     /// Keeps the error that fails the job; returns a reason if the job cannot recover from the failure.
     fn note_failure(&mut self, failure: &FailedTask) -> Option<String> {
         match failure.failed_reason {
@@ -230,10 +269,11 @@ impl Jobs {
     /// The reports among `reports` that are news. Executors send a report again until it is acknowledged, and Ballista
     /// would give the task's virtual cores back each time.
     pub(crate) fn news(&self, reports: Vec<TaskStatus>) -> Vec<TaskStatus> {
-        let is_new = |report: &TaskStatus| {
-            self.known(&JobId::new(report.job_id.clone())).is_some_and(|job| job.reported(report))
+        let news = |mut report: TaskStatus| {
+            let job = self.known(&JobId::new(report.job_id.clone()))?;
+            job.reported(&mut report).then_some(report)
         };
-        reports.into_iter().filter(is_new).collect()
+        reports.into_iter().filter_map(news).collect()
     }
 
     /// A job cannot be launched, whatever the executor.
@@ -269,7 +309,7 @@ impl Jobs {
         match &graph.status().status {
             Some(Status::Successful(success)) => {
                 *job.graph.lock() = Some(graph.cloned());
-                job.advance(Phase::Done(success.partition_location.clone()));
+                job.succeed(success.partition_location.clone());
             }
             Some(Status::Failed(failure)) => job.fail(&failure.error),
             _ => return,
