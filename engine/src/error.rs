@@ -235,10 +235,8 @@ fn exhausted(message: &str) -> Error {
 
 fn io_error(error: &std::io::Error) -> Error {
     use std::io::ErrorKind as Io;
-    if let Some(inner) = error.get_ref() {
-        if let Some(inner) = inner.downcast_ref::<DataFusionError>() {
-            return translate(inner);
-        }
+    if let Some(inner) = error.get_ref().and_then(|inner| inner.downcast_ref::<DataFusionError>()) {
+        return translate(inner);
     }
     let kind = match error.kind() {
         Io::NotFound => ErrorKind::NotFound,
@@ -272,11 +270,8 @@ fn object_store_error(error: &object_store::Error) -> Error {
 fn generic_store_error(error: &object_store::Error) -> Error {
     let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(current) = source {
-        if let Some(io) = current.downcast_ref::<std::io::Error>() {
-            if io.get_ref().is_none() {
-                let kind = io_error(io).kind;
-                return Error::new(kind, tidy(&error.to_string()));
-            }
+        if let Some(io) = current.downcast_ref::<std::io::Error>().filter(|io| io.get_ref().is_none()) {
+            return Error::new(io_error(io).kind, tidy(&error.to_string()));
         }
         source = current.source();
     }

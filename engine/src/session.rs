@@ -12,7 +12,7 @@ use parking_lot::RwLock;
 use crate::catalog::{CatalogView, ViewSeed};
 use crate::config::CATALOG;
 use crate::engine::Engine;
-use crate::execution::{Choice, Explained, Mode, Running, StartRequest, run_to_end, without_views};
+use crate::execution::{Choice, Explained, Mode, PlainResult, Running, StartRequest, run_to_end, without_views};
 use crate::nearest::suggestion;
 use crate::sql::{
     Effect, PreparedPlans, Statement, parse_statement, refuse_what_would_be_wrong, reset_setting, run_ddl, set_setting,
@@ -112,7 +112,7 @@ impl Session {
             plan => {
                 let request =
                     StartRequest { query_id: query_id.to_owned(), text: statement.text, state: statement.state, plan };
-                let running = self.run(request, choice).await?;
+                let running: Arc<dyn Running> = Arc::new(PlainResult(self.run(request, choice).await?));
                 match effect {
                     Effect::None => Ok(Started::Rows(running)),
                     Effect::Rows | Effect::Definition => {

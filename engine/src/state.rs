@@ -8,6 +8,8 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::prelude::SessionConfig;
 
+use crate::functions::table_functions;
+
 /// What differs from one session state to the next.
 #[derive(Debug, Clone)]
 pub struct StateSeed {
@@ -29,8 +31,8 @@ pub fn session_state(seed: &StateSeed, catalogs: Arc<dyn CatalogProviderList>) -
 /// Functions, formats and rules, gathered once a process: several hundred entries.
 static FEATURES: LazyLock<SessionState> = LazyLock::new(|| {
     let config = SessionConfig::new().with_create_default_catalog_and_schema(false);
-    SessionStateBuilder::new_with_default_features()
-        .with_config(config)
-        .with_catalog_list(Arc::new(EmptyCatalogProviderList))
-        .build()
+    let mut builder = SessionStateBuilder::new_with_default_features();
+    let ours = table_functions().into_iter().map(|function| (function.name().to_owned(), function));
+    builder.table_functions().get_or_insert_default().extend(ours);
+    builder.with_config(config).with_catalog_list(Arc::new(EmptyCatalogProviderList)).build()
 });

@@ -112,6 +112,14 @@ impl Handle {
     /// # Errors
     /// Why it ended, if it was not stopped.
     pub async fn wait(mut self) -> Result<()> {
+        self.ended().await
+    }
+
+    /// As [`Handle::wait`], for those who go on with the handle.
+    ///
+    /// # Errors
+    /// Why it ended, if it was not stopped.
+    pub async fn ended(&mut self) -> Result<()> {
         (&mut self.ended).await.unwrap_or_else(|error| Err(Error::internal(format!("the executor failed: {error}"))))
     }
 }

@@ -107,10 +107,9 @@ impl Tasks {
         if state.ended.insert(job.clone()) {
             state.ended_in_order.push_back(job.clone());
         }
-        if state.ended_in_order.len() > ENDED_JOBS_MAX {
-            if let Some(oldest) = state.ended_in_order.pop_front() {
-                state.ended.remove(&oldest);
-            }
+        let oldest = if state.ended_in_order.len() > ENDED_JOBS_MAX { state.ended_in_order.pop_front() } else { None };
+        if let Some(oldest) = oldest {
+            state.ended.remove(&oldest);
         }
     }
 

@@ -20,9 +20,10 @@ use crate::connection::{Connection, ConnectionEnded};
 use crate::flight::{Door, Service};
 use crate::options::CoordinatorOptions;
 use crate::queries::Queries;
+use crate::scheduler::Scheduler;
 use crate::sessions::Sessions;
 use crate::spill::SpillDir;
-use crate::system::{NoExecutors, SystemSchema};
+use crate::system::{Executors, NoExecutors, SystemSchema};
 
 /// HTTP/2 flow control window of a stream and of a connection: a few messages, so that a reader rarely waits.
 const WINDOW_BYTES: u32 = 8 << 20;
@@ -39,6 +40,7 @@ pub struct Coordinator {
     flight_address: Option<SocketAddr>,
     http_address: Option<SocketAddr>,
     embedded: mpsc::UnboundedSender<DuplexStream>,
+    scheduler: Option<Scheduler>,
     queries: Arc<Queries>,
     stop: CancellationToken,
     tasks: Vec<AbortOnDropHandle<()>>,
@@ -54,6 +56,11 @@ impl Coordinator {
     pub async fn start(options: CoordinatorOptions) -> Result<Self> {
         let flight = bind(options.flight_address, "--flight-port", options.insecure).await?;
         let http = bind(options.http_address, "--http-port", options.insecure).await?;
+        let cluster = bind(options.cluster_address, "--cluster-port", options.insecure).await?;
+        let scheduler = match cluster {
+            Some(listener) => Some(Scheduler::start(options.scheduler.clone(), listener).await?),
+            None => None,
+        };
         let spill_dir = options.data_dir.as_deref().map(SpillDir::create).transpose()?;
         let spill_path = spill_dir.as_ref().map(|dir| dir.path().to_owned()).or(options.engine.spill_dir.clone());
         let engine_options = EngineOptions { spill_dir: spill_path, ..options.engine.clone() };
@@ -62,13 +69,17 @@ impl Coordinator {
             options.result_idle_seconds_max,
             options.statement_bytes_max,
         ));
-        let system = SystemSchema { queries: Arc::clone(&queries), executors: Arc::new(NoExecutors) };
+        let (modes, executors) = match &scheduler {
+            Some(scheduler) => (Modes::default().with(scheduler.execution()), scheduler.executors()),
+            None => (Modes::default(), Arc::new(NoExecutors) as Arc<dyn Executors>),
+        };
+        let system = SystemSchema { queries: Arc::clone(&queries), executors };
         let engine = Engine::new(
             engine::runtime(&engine_options)?,
             engine_options.partitions,
             Arc::new(MemoryCatalog::new()),
             Arc::new(system),
-            Modes::default(),
+            modes,
         );
         let sessions = Arc::new(Sessions::new(engine, options.sessions_max, options.session_idle_seconds_max));
         let (embedded, embedded_connections) = mpsc::unbounded_channel();
@@ -76,6 +87,7 @@ impl Coordinator {
             flight_address: flight.as_ref().and_then(|listener| listener.local_addr().ok()),
             http_address: http.as_ref().and_then(|listener| listener.local_addr().ok()),
             embedded,
+            scheduler,
             queries: Arc::clone(&queries),
             stop: CancellationToken::new(),
             tasks: Vec::new(),
@@ -111,6 +123,18 @@ impl Coordinator {
     /// Address of the HTTP port, if there is one.
     pub fn http_address(&self) -> Option<SocketAddr> {
         self.http_address
+    }
+
+    /// Address of the cluster port, if there is one.
+    pub fn cluster_address(&self) -> Option<SocketAddr> {
+        self.scheduler.as_ref().map(Scheduler::address)
+    }
+
+    /// Returns when `count` executors take queries; at once for a coordinator that takes none.
+    pub async fn wait_for_executors(&self, count: usize) {
+        if let Some(scheduler) = &self.scheduler {
+            scheduler.wait_for_executors(count).await;
+        }
     }
 
     /// Cancels what runs, says goodbye to clients, and returns when all is closed.

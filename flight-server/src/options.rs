@@ -5,11 +5,17 @@ use std::path::PathBuf;
 
 use engine::EngineOptions;
 
+use crate::scheduler::SchedulerOptions;
+
 /// What a coordinator needs to know to start.
 #[derive(Debug, Clone)]
 pub struct CoordinatorOptions {
     /// Address of the Flight SQL port; none for a coordinator that only this process talks to.
     pub flight_address: Option<SocketAddr>,
+    /// Address of the cluster port, on which executors join; none for a coordinator that runs everything itself.
+    pub cluster_address: Option<SocketAddr>,
+    /// How executors are watched and queries spread over them.
+    pub scheduler: SchedulerOptions,
     /// Address of the HTTP port, likewise.
     pub http_address: Option<SocketAddr>,
     /// Whether an address other than loopback may be opened without TLS and authentication.
@@ -38,6 +44,8 @@ impl Default for CoordinatorOptions {
     fn default() -> Self {
         Self {
             flight_address: None,
+            cluster_address: None,
+            scheduler: SchedulerOptions::default(),
             http_address: None,
             insecure: false,
             data_dir: None,

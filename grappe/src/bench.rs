@@ -27,7 +27,9 @@ pub(crate) async fn run(
             tpch::run(options, client, data_dir).await.map_err(failed)?
         }
         None => {
-            let cluster = LocalCluster::start(ClusterOptions { coordinator: settings.embedded() }).await?;
+            let cluster =
+                LocalCluster::start(ClusterOptions { coordinator: settings.embedded(), ..ClusterOptions::default() })
+                    .await?;
             let client = Client::connect_stream(cluster.connect()?).await?;
             let outcome = tpch::run(options, client, data_dir).await.map_err(failed)?;
             cluster.stop().await?;

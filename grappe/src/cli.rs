@@ -31,6 +31,11 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// A coordinator: Flight SQL and HTTP ports
     Server(ServerArguments),
+    /// An executor: runs tasks of a coordinator's queries
+    Executor(ExecutorArguments),
+    /// A whole cluster on this machine
+    #[command(subcommand)]
+    Cluster(ClusterArguments),
     /// Benchmarks: make data, run queries, verify answers, report times
     #[command(subcommand)]
     Bench(BenchArguments),
@@ -79,6 +84,14 @@ pub(crate) struct ServerArguments {
     #[arg(long, value_name = "PORT")]
     pub(crate) http_port: Option<u16>,
 
+    /// Port on which executors join; 0 takes a free one
+    #[arg(long, value_name = "PORT")]
+    pub(crate) cluster_port: Option<u16>,
+
+    /// Stop when standard input is closed, as a parent process does when it ends
+    #[arg(long, hide = true)]
+    pub(crate) until_input_closes: bool,
+
     /// Listen on an address other than loopback although nobody is asked who they are
     #[arg(long)]
     pub(crate) insecure: bool,
@@ -86,6 +99,81 @@ pub(crate) struct ServerArguments {
     /// Print the settings that would be used, with secrets hidden, and exit
     #[arg(long)]
     pub(crate) print_config: bool,
+}
+
+/// Arguments of `grappe executor`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ExecutorArguments {
+    /// Cluster port of the coordinator
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) coordinator: String,
+
+    /// Name of this executor, unique in the cluster [default: made up]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+
+    /// Tasks that run at once [default: the number of cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) vcores: Option<u32>,
+
+    /// Directory for shuffle and spill files, for this executor alone [default: executor in the data directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) work_dir: Option<PathBuf>,
+
+    /// Address to listen on for tasks and shuffle reads
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    pub(crate) listen: IpAddr,
+
+    /// Port to listen on; 0 takes a free one
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    pub(crate) port: u16,
+
+    /// Host under which the others reach this executor [default: the one it listens on]
+    #[arg(long, value_name = "HOST")]
+    pub(crate) advertised_host: Option<String>,
+
+    /// Listen on an address other than loopback although nobody is asked who they are
+    #[arg(long)]
+    pub(crate) insecure: bool,
+
+    /// Stop when standard input is closed, as a parent process does when it ends
+    #[arg(long, hide = true)]
+    pub(crate) until_input_closes: bool,
+}
+
+/// Arguments of `grappe cluster`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClusterArguments {
+    /// Start a coordinator and executors as child processes, and keep them running
+    Run(ClusterRunArguments),
+}
+
+/// Arguments of `grappe cluster run`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ClusterRunArguments {
+    /// How many executors
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) executors: u32,
+
+    /// Tasks that each executor runs at once
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) vcores: u32,
+
+    /// Flight SQL port; 0 takes a free one
+    #[arg(long, value_name = "PORT")]
+    pub(crate) flight_port: Option<u16>,
+
+    /// HTTP port; 0 takes a free one
+    #[arg(long, value_name = "PORT")]
+    pub(crate) http_port: Option<u16>,
+
+    /// Port on which executors join; 0 takes a free one
+    #[arg(long, value_name = "PORT")]
+    pub(crate) cluster_port: Option<u16>,
+
+    /// Leave a process that dies dead
+    #[arg(long)]
+    pub(crate) no_restart: bool,
 }
 
 /// Arguments of `grappe bench`.

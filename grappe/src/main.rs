@@ -4,11 +4,14 @@
 
 mod bench;
 mod cli;
+mod cluster;
+mod executor;
 mod exit;
 mod logging;
 mod prompt;
 mod server;
 mod settings;
+mod signals;
 
 use std::process::ExitCode;
 
@@ -40,6 +43,8 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command {
         None => prompt::run(cli.shell, cli.connect, &settings).await,
         Some(Command::Server(arguments)) => server::run(arguments, settings).await,
+        Some(Command::Executor(arguments)) => executor::run(arguments, &settings).await,
+        Some(Command::Cluster(cli::ClusterArguments::Run(arguments))) => cluster::run(arguments, settings).await,
         Some(Command::Bench(arguments)) => bench::run(arguments, cli.connect, &settings).await,
     }
 }

@@ -28,7 +28,9 @@ pub(crate) async fn run(
             shell::run(options, connection, environment).await
         }
         None => {
-            let cluster = LocalCluster::start(ClusterOptions { coordinator: settings.embedded() }).await?;
+            let cluster =
+                LocalCluster::start(ClusterOptions { coordinator: settings.embedded(), ..ClusterOptions::default() })
+                    .await?;
             let connection = Client::connect_stream(cluster.connect()?).await;
             let code = shell::run(options, connection, environment).await;
             cluster.stop().await?;

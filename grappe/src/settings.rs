@@ -6,12 +6,13 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytesize::ByteSize;
 use etcetera::{BaseStrategy, choose_base_strategy};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
-use flight_server::{CoordinatorOptions, EngineOptions, Secret, StorageOptions};
+use flight_server::{CoordinatorOptions, EngineOptions, SchedulerOptions, Secret, StorageOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::{Common, ServerArguments};
@@ -53,6 +54,10 @@ pub(crate) struct ServerSettings {
     pub(crate) flight_port: u16,
     /// HTTP port.
     pub(crate) http_port: u16,
+    /// Cluster port, on which executors join.
+    pub(crate) cluster_port: u16,
+    /// Seconds of silence after which an executor is lost.
+    pub(crate) executor_lost_seconds_max: u64,
     /// Whether to listen elsewhere than on loopback although nobody is asked who they are.
     pub(crate) insecure: bool,
     /// Statements remembered in `system.queries` after they have ended.
@@ -115,6 +120,8 @@ impl Settings {
                 listen: IpAddr::V4(Ipv4Addr::LOCALHOST),
                 flight_port: 7470,
                 http_port: 7480,
+                cluster_port: 7471,
+                executor_lost_seconds_max: server.scheduler.executor_lost_after.as_secs(),
                 insecure: false,
                 query_history_rows_max: server.query_history_rows_max,
                 result_idle_seconds_max: server.result_idle_seconds_max,
@@ -148,6 +155,7 @@ impl Settings {
         self.server.listen = arguments.listen.unwrap_or(self.server.listen);
         self.server.flight_port = arguments.flight_port.unwrap_or(self.server.flight_port);
         self.server.http_port = arguments.http_port.unwrap_or(self.server.http_port);
+        self.server.cluster_port = arguments.cluster_port.unwrap_or(self.server.cluster_port);
         self.server.insecure |= arguments.insecure;
         self
     }
@@ -181,6 +189,11 @@ impl Settings {
         CoordinatorOptions {
             flight_address: None,
             http_address: None,
+            cluster_address: None,
+            scheduler: SchedulerOptions {
+                executor_lost_after: Duration::from_secs(server.executor_lost_seconds_max),
+                ..SchedulerOptions::default()
+            },
             insecure: false,
             data_dir: self.data_dir().map(Path::to_owned),
             engine: EngineOptions {
@@ -204,6 +217,7 @@ impl Settings {
         CoordinatorOptions {
             flight_address: Some(SocketAddr::new(self.server.listen, self.server.flight_port)),
             http_address: Some(SocketAddr::new(self.server.listen, self.server.http_port)),
+            cluster_address: Some(SocketAddr::new(self.server.listen, self.server.cluster_port)),
             insecure: self.server.insecure,
             ..self.embedded()
         }
@@ -223,7 +237,8 @@ impl Settings {
 }
 
 impl StorageSettings {
-    fn options(&self) -> StorageOptions {
+    /// As the engine takes them.
+    pub(crate) fn options(&self) -> StorageOptions {
         let hidden = |section: &BTreeMap<String, String>| {
             section.iter().map(|(key, value)| (key.clone(), Secret::new(value.as_str()))).collect()
         };

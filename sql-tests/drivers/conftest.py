@@ -27,7 +27,7 @@ class Server:
     """A running `grappe server`."""
 
     def __init__(self, data_dir, *arguments, **environment):
-        command = [BINARY, "server", "--flight-port", "0", "--http-port", "0", "--data-dir", str(data_dir), *arguments]
+        command = [BINARY, "server", "--flight-port", "0", "--cluster-port", "0", "--http-port", "0", "--data-dir", str(data_dir), *arguments]
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=clean_environment(**environment)
         )
@@ -63,13 +63,13 @@ def grappe(tmp_path):
 
     def run(*arguments, stdin="", **environment):
         return subprocess.run(
-            [BINARY, "--data-dir", str(tmp_path / "data"), *arguments],
+            [BINARY, *arguments],
             input=stdin,
             capture_output=True,
             text=True,
             timeout=120,
             cwd=tmp_path,
-            env=clean_environment(HOME=str(tmp_path), **environment),
+            env=clean_environment(**{"HOME": str(tmp_path), "GRAPPE_DATA_DIR": str(tmp_path / "data"), **environment}),
         )
 
     return run

@@ -33,6 +33,16 @@ async fn all_queries_give_the_answers_of_an_independent_engine() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn three_executors_give_the_same_answers() {
+    let directory = tempfile::tempdir().unwrap();
+    let cluster = LocalCluster::start(ClusterOptions { executors: 3, ..ClusterOptions::default() }).await.unwrap();
+    let outcome =
+        run(&cluster, options("--scale 0.1 --verify --mode staged").unwrap(), directory.path()).await.unwrap();
+    assert_eq!(outcome, Outcome { queries: 22, failed: 0, wrong: 0 });
+    cluster.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_report_holds_every_run_of_every_engine() {
     let directory = tempfile::tempdir().unwrap();
     let cluster = LocalCluster::start(ClusterOptions::default()).await.unwrap();

@@ -93,14 +93,12 @@ fn locations(command: &CreateExternalTable) -> Result<Vec<ListingTableUrl>> {
 /// Paths and URLs, both with globs: DataFusion knows globs in paths only.
 pub(crate) fn parse_location(text: &str) -> Result<ListingTableUrl> {
     let bad = |why: String| Error::invalid(format!("bad location '{text}': {why}"));
-    let glob_start = text.find(['*', '?', '[']);
-    if let (Some(start), true) = (glob_start, text.contains("://")) {
-        if !text.starts_with("http") {
-            let split = text[..start].rfind('/').map_or(start, |slash| slash + 1);
-            let base = Url::parse(&text[..split]).map_err(|error| bad(error.to_string()))?;
-            let pattern = Pattern::new(&text[split..]).map_err(|error| bad(error.to_string()))?;
-            return ListingTableUrl::try_new(base, Some(pattern)).map_err(|error| bad(error.to_string()));
-        }
+    let may_hold_a_glob = text.contains("://") && !text.starts_with("http");
+    if let Some(start) = text.find(['*', '?', '[']).filter(|_| may_hold_a_glob) {
+        let split = text[..start].rfind('/').map_or(start, |slash| slash + 1);
+        let base = Url::parse(&text[..split]).map_err(|error| bad(error.to_string()))?;
+        let pattern = Pattern::new(&text[split..]).map_err(|error| bad(error.to_string()))?;
+        return ListingTableUrl::try_new(base, Some(pattern)).map_err(|error| bad(error.to_string()));
     }
     ListingTableUrl::parse(text).map_err(|error| bad(error.strip_backtrace()))
 }
@@ -132,10 +130,10 @@ fn listing_options(
 fn with_compression(command: &CreateExternalTable) -> HashMap<String, String> {
     let mut options = command.options.clone();
     let is_text = matches!(command.file_type.to_lowercase().as_str(), "csv" | "json");
-    if is_text && !options.keys().any(|key| key.to_lowercase().ends_with("compression")) {
-        if let Some(compression) = command.locations.first().and_then(|location| compression_of(location)) {
-            options.insert("format.compression".to_owned(), compression.to_string());
-        }
+    let is_told = options.keys().any(|key| key.to_lowercase().ends_with("compression"));
+    let by_name = command.locations.first().and_then(|location| compression_of(location));
+    if let Some(compression) = by_name.filter(|_| is_text && !is_told) {
+        options.insert("format.compression".to_owned(), compression.to_string());
     }
     options
 }
@@ -159,11 +157,10 @@ async fn partition_columns(
 ) -> Result<SchemaRef> {
     let declared = command.schema.inner();
     let mut names = command.table_partition_cols.clone();
-    if names.is_empty() && declared.fields().is_empty() {
-        if let Some(url) = urls.first().filter(|url| url.is_collection()) {
-            let options = listing_options(state, command, urls, &Schema::empty())?;
-            names = options.infer_partitions(state, url).await?;
-        }
+    let are_unknown = names.is_empty() && declared.fields().is_empty();
+    if let Some(url) = urls.first().filter(|url| are_unknown && url.is_collection()) {
+        let options = listing_options(state, command, urls, &Schema::empty())?;
+        names = options.infer_partitions(state, url).await?;
     }
     let field = |name: &String| match declared.field_with_name(name) {
         Ok(field) => Ok(Field::new(name, field.data_type().clone(), false)),

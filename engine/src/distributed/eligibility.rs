@@ -71,9 +71,7 @@ fn scan_refusal(scan: &TableScan) -> Option<String> {
 /// Tables whose scans an executor can decode, in as many parts as they have. DataFusion's own series loses its
 /// projection on the way, so it stays.
 fn is_shippable(provider: &dyn TableProvider) -> bool {
-    provider.is::<ListingTable>()
-        || provider.is::<SeriesTable>()
-        || provider.is::<EmptyTable>()
+    provider.is::<ListingTable>() || provider.is::<SeriesTable>() || provider.is::<EmptyTable>()
 }
 
 #[cfg(test)]

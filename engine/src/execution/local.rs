@@ -12,9 +12,7 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::TryStreamExt;
 use parking_lot::Mutex;
 
-use crate::execution::{
-    Availability, Execution, Mode, Progress, Running, StartRequest, stream_without_views, without_views,
-};
+use crate::execution::{Availability, Execution, Mode, Progress, Running, StartRequest};
 use crate::{Error, Result};
 
 /// Runs plans in this process, with its memory and cores.
@@ -60,12 +58,12 @@ impl LocalRunning {
 
 impl Running for LocalRunning {
     fn schema(&self) -> SchemaRef {
-        Arc::new(without_views(&self.plan.schema()))
+        self.plan.schema()
     }
 
     fn stream(&self) -> Result<SendableRecordBatchStream> {
         let context = self.context.lock().take().ok_or_else(|| Error::invalid("the result has been read already"))?;
-        Ok(stream_without_views(execute_stream(Arc::clone(&self.plan), context)?))
+        Ok(execute_stream(Arc::clone(&self.plan), context)?)
     }
 
     fn progress(&self) -> Progress {

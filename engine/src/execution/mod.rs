@@ -19,7 +19,7 @@ pub(crate) use explain::Explained;
 pub use local::LocalExecution;
 pub(crate) use local::run_to_end;
 pub use mode::{Choice, Mode, Modes};
-pub(crate) use views::{stream_without_views, without_views};
+pub(crate) use views::{PlainResult, result_schema, result_stream, without_views};
 
 use crate::Result;
 

@@ -1,4 +1,5 @@
-//! View types stay inside: many clients cannot read them, so results leave with plain strings and binaries.
+//! View types and dictionaries stay inside: many clients cannot read the ones, and Flight unpacks the others, so results
+//! leave with plain types, and announce them.
 //!
 //! DataFusion's own setting for this (`expand_views_at_output`) puts a projection above the last sort, over which it then
 //! repartitions, and the order is lost.
@@ -13,16 +14,22 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
 
+use crate::execution::{Progress, Running};
+
 /// The same columns without view types, at any depth.
 pub(crate) fn without_views(schema: &Schema) -> Schema {
-    let fields: Vec<FieldRef> = schema.fields().iter().map(plain_field).collect();
-    Schema::new_with_metadata(fields, schema.metadata().clone())
+    Plain { dictionaries: true }.schema(schema)
 }
 
-/// The same rows without view types; nothing is done if there are none.
-pub(crate) fn stream_without_views(stream: SendableRecordBatchStream) -> SendableRecordBatchStream {
+/// The columns as a result announces and streams them: without view types and dictionaries, at any depth.
+pub(crate) fn result_schema(schema: &Schema) -> Schema {
+    Plain { dictionaries: false }.schema(schema)
+}
+
+/// The same rows in [`result_schema`]; nothing is done if they have it already.
+pub(crate) fn result_stream(stream: SendableRecordBatchStream) -> SendableRecordBatchStream {
     let schema = stream.schema();
-    let plain = Arc::new(without_views(&schema));
+    let plain = Arc::new(result_schema(&schema));
     if plain == schema {
         return stream;
     }
@@ -40,30 +47,66 @@ fn cast_batch(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     Ok(RecordBatch::try_new_with_options(SchemaRef::clone(schema), columns, &options)?)
 }
 
-fn plain_field(field: &FieldRef) -> FieldRef {
-    match plain_type(field.data_type()) {
-        Some(plain) => Arc::new(Field::clone(field).with_data_type(plain)),
-        None => Arc::clone(field),
+/// A result as clients get it, whichever mode it comes from.
+#[derive(Debug)]
+pub(crate) struct PlainResult(pub(crate) Arc<dyn Running>);
+
+impl Running for PlainResult {
+    fn schema(&self) -> SchemaRef {
+        Arc::new(result_schema(&self.0.schema()))
+    }
+
+    fn stream(&self) -> crate::Result<SendableRecordBatchStream> {
+        Ok(result_stream(self.0.stream()?))
+    }
+
+    fn progress(&self) -> Progress {
+        self.0.progress()
+    }
+
+    fn cancel(&self) {
+        self.0.cancel();
     }
 }
 
-/// The type without views; nothing if it has none.
-fn plain_type(data_type: &DataType) -> Option<DataType> {
-    let changed = |field: &FieldRef| plain_type(field.data_type()).map(|_| plain_field(field));
-    match data_type {
-        DataType::Utf8View => Some(DataType::Utf8),
-        DataType::BinaryView => Some(DataType::Binary),
-        DataType::List(item) => changed(item).map(DataType::List),
-        DataType::LargeList(item) => changed(item).map(DataType::LargeList),
-        DataType::FixedSizeList(item, length) => changed(item).map(|item| DataType::FixedSizeList(item, *length)),
-        DataType::Map(entries, sorted) => changed(entries).map(|entries| DataType::Map(entries, *sorted)),
-        DataType::Dictionary(key, value) => {
-            plain_type(value).map(|value| DataType::Dictionary(key.clone(), Box::new(value)))
+/// Which types are plain enough: never views.
+#[derive(Clone, Copy)]
+struct Plain {
+    dictionaries: bool,
+}
+
+impl Plain {
+    fn schema(self, schema: &Schema) -> Schema {
+        let fields: Vec<FieldRef> = schema.fields().iter().map(|field| self.field(field)).collect();
+        Schema::new_with_metadata(fields, schema.metadata().clone())
+    }
+
+    fn field(self, field: &FieldRef) -> FieldRef {
+        match self.data_type(field.data_type()) {
+            Some(plain) => Arc::new(Field::clone(field).with_data_type(plain)),
+            None => Arc::clone(field),
         }
-        DataType::Struct(fields) if fields.iter().any(|field| plain_type(field.data_type()).is_some()) => {
-            Some(DataType::Struct(fields.iter().map(plain_field).collect()))
+    }
+
+    /// The plain type; nothing if it is plain.
+    fn data_type(self, data_type: &DataType) -> Option<DataType> {
+        let changed = |field: &FieldRef| self.data_type(field.data_type()).map(|_| self.field(field));
+        match data_type {
+            DataType::Utf8View => Some(DataType::Utf8),
+            DataType::BinaryView => Some(DataType::Binary),
+            DataType::List(item) => changed(item).map(DataType::List),
+            DataType::LargeList(item) => changed(item).map(DataType::LargeList),
+            DataType::FixedSizeList(item, length) => changed(item).map(|item| DataType::FixedSizeList(item, *length)),
+            DataType::Map(entries, sorted) => changed(entries).map(|entries| DataType::Map(entries, *sorted)),
+            DataType::Dictionary(key, value) if self.dictionaries => {
+                self.data_type(value).map(|value| DataType::Dictionary(key.clone(), Box::new(value)))
+            }
+            DataType::Dictionary(_, value) => Some(self.data_type(value).unwrap_or_else(|| value.as_ref().clone())),
+            DataType::Struct(fields) if fields.iter().any(|field| self.data_type(field.data_type()).is_some()) => {
+                Some(DataType::Struct(fields.iter().map(|field| self.field(field)).collect()))
+            }
+            _ => None,
         }
-        _ => None,
     }
 }
 

@@ -20,7 +20,7 @@ use crate::catalog::{
     Catalog, MemoryTable, SYSTEM_SCHEMA, TableDefinition, TableKind, TableName, View, resolve_external,
 };
 use crate::config::CATALOG;
-use crate::execution::{stream_without_views, without_views};
+use crate::execution::{result_schema, result_stream};
 use crate::{Error, ErrorKind, Result};
 
 /// Carries out `ddl`, planned from the SQL `text`.
@@ -139,7 +139,7 @@ async fn create_memory_table(catalog: &dyn Catalog, state: &SessionState, comman
     let mut partitions = Vec::new();
     for stream in execute_stream_partitioned(plan, state.task_ctx())? {
         let batches: Vec<RecordBatch> =
-            stream_without_views(stream).and_then(|batch| async { keep(&reservation, batch) }).try_collect().await?;
+            result_stream(stream).and_then(|batch| async { keep(&reservation, batch) }).try_collect().await?;
         partitions.push(batches);
     }
     let table = MemTable::try_new(schema, partitions)?
@@ -151,7 +151,7 @@ async fn create_memory_table(catalog: &dyn Catalog, state: &SessionState, comman
 
 /// Columns as declared; those of a query may be null later even if none is now.
 fn table_schema(input: &LogicalPlan, schema: &Schema) -> SchemaRef {
-    let schema = without_views(schema);
+    let schema = result_schema(schema);
     let is_declared = matches!(input, LogicalPlan::EmptyRelation(empty) if !empty.produce_one_row);
     if is_declared {
         return Arc::new(schema);

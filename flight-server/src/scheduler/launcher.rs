@@ -61,11 +61,7 @@ impl Executors {
     }
 
     /// Calls until it is answered, an answer cannot be expected, or the tries are over.
-    pub(crate) async fn call<T, F>(
-        &self,
-        address: &str,
-        call: impl Fn(ExecutorGrpcClient<Channel>) -> F,
-    ) -> Result<T>
+    pub(crate) async fn call<T, F>(&self, address: &str, call: impl Fn(ExecutorGrpcClient<Channel>) -> F) -> Result<T>
     where
         F: Future<Output = std::result::Result<tonic::Response<T>, tonic::Status>>,
     {

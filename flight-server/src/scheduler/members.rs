@@ -126,7 +126,10 @@ impl Members {
             }
             self.check_name(&table, &hello)?;
             // Joining again, it has forgotten what it had as the member that it was.
-            table.values_mut().filter(|member| member.hello.name == hello.name).for_each(|member| member.is_gone = true);
+            table
+                .values_mut()
+                .filter(|member| member.hello.name == hello.name)
+                .for_each(|member| member.is_gone = true);
             let (heard, heard_at) = (Instant::now(), SystemTime::now());
             let address = format!("{}:{}", metadata.host, metadata.port);
             let member = Member { hello, address, vcores, is_draining: false, is_gone: false, heard, heard_at };

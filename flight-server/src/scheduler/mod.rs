@@ -85,7 +85,7 @@ impl Default for SchedulerOptions {
 
 /// The scheduler of a coordinator. Dropping it closes the cluster port and forgets every staged query.
 #[derive(Debug)]
-pub struct Scheduler {
+pub(crate) struct Scheduler {
     address: SocketAddr,
     members: Arc<Members>,
     execution: Arc<StagedExecution>,
@@ -98,7 +98,7 @@ impl Scheduler {
     ///
     /// # Errors
     /// For a port or TLS settings that cannot be used.
-    pub async fn start(options: SchedulerOptions, listener: TcpListener) -> Result<Self> {
+    pub(crate) async fn start(options: SchedulerOptions, listener: TcpListener) -> Result<Self> {
         let address = listener.local_addr().map_err(|error| Error::unavailable(format!("cluster port: {error}")))?;
         let jobs = Arc::new(Jobs::default());
         let members = Arc::new(Members::new(Arc::clone(&jobs), &options));
@@ -118,22 +118,22 @@ impl Scheduler {
     }
 
     /// Where executors join.
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// The staged way to run a statement.
-    pub fn execution(&self) -> Arc<dyn Execution> {
+    pub(crate) fn execution(&self) -> Arc<dyn Execution> {
         Arc::clone(&self.execution) as Arc<dyn Execution>
     }
 
     /// The executors that are or recently were members.
-    pub fn executors(&self) -> Arc<dyn system::Executors> {
+    pub(crate) fn executors(&self) -> Arc<dyn system::Executors> {
         Arc::clone(&self.members) as Arc<dyn system::Executors>
     }
 
     /// Returns when `count` executors take queries.
-    pub async fn wait_for_executors(&self, count: usize) {
+    pub(crate) async fn wait_for_executors(&self, count: usize) {
         self.members.wait_for(count).await;
     }
 }
@@ -150,8 +150,7 @@ async fn start_ballista(
     let config = Arc::new(ballista_config(options));
     let metrics = Arc::new(NoopMetricsCollector::default());
     let endpoint = address.to_string();
-    let mut ballista =
-        Ballista::new_with_task_launcher(endpoint, cluster, ballista_codec(), config, metrics, launcher);
+    let mut ballista = Ballista::new_with_task_launcher(endpoint, cluster, ballista_codec(), config, metrics, launcher);
     ballista.init().await.map_err(|error| Error::internal(format!("the scheduler did not start: {error}")))?;
     Ok(Arc::new(ballista))
 }

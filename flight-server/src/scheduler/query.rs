@@ -62,9 +62,7 @@ impl Query {
     pub(crate) async fn start(cluster: Arc<Cluster>, request: StartRequest) -> Result<Arc<Self>> {
         let state = cluster.state(&request.state);
         let (plan, analyze_schema) = match request.plan {
-            LogicalPlan::Analyze(analyze) => {
-                (analyze.input.as_ref().clone(), Some(Arc::clone(analyze.schema.inner())))
-            }
+            LogicalPlan::Analyze(analyze) => (analyze.input.as_ref().clone(), Some(Arc::clone(analyze.schema.inner()))),
             plan => (plan, None),
         };
         let attempt = submit(&cluster, &request.query_id, &state, &plan).await?;
@@ -188,7 +186,9 @@ impl Query {
         let Some(Attempt { id, job, .. }) = attempt.as_ref() else { return *self.progress.lock() };
         let counted = job.progress();
         let running = self.cluster.ballista.state.task_manager.get_running_job_cache();
-        let graph = running.get(id).and_then(|job| job.execution_graph.try_read().ok().map(|graph| rows_scanned(graph.as_ref())));
+        let graph = running
+            .get(id)
+            .and_then(|job| job.execution_graph.try_read().ok().map(|graph| rows_scanned(graph.as_ref())));
         let mut progress = self.progress.lock();
         // Stages show their metrics as their tasks end; what has been counted stays counted.
         progress.rows_scanned = progress.rows_scanned.max(graph.unwrap_or(0)).max(counted.rows_scanned);
@@ -237,12 +237,7 @@ impl Drop for CloseOnDrop {
     }
 }
 
-async fn submit(
-    cluster: &Arc<Cluster>,
-    query_id: &str,
-    state: &SessionState,
-    plan: &LogicalPlan,
-) -> Result<Attempt> {
+async fn submit(cluster: &Arc<Cluster>, query_id: &str, state: &SessionState, plan: &LogicalPlan) -> Result<Attempt> {
     let context = Arc::new(SessionContext::new_with_state(state.clone()));
     let id = cluster
         .ballista

@@ -63,7 +63,8 @@ impl ResultReader {
             .await
             .map_err(lost)?;
         let layout = if location.is_sort_shuffle { ShuffleLayout::Sort } else { ShuffleLayout::Passthrough };
-        let opened = client.fetch_partition(&executor.id, &location.partition_id, location.file_id, layout, false).await;
+        let opened =
+            client.fetch_partition(&executor.id, &location.partition_id, location.file_id, layout, false).await;
         match opened {
             Ok(batches) => {
                 let batches = batches.map(move |batch| labelled(batch.map_err(unread)?, &schema));

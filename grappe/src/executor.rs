@@ -1,0 +1,65 @@
+//! `grappe executor`: joins a coordinator and runs tasks until it is told to stop.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use executor::{Executor, Options};
+use local_cluster::ExecutorReady;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::ExecutorArguments;
+use crate::exit::Failure;
+use crate::logging;
+use crate::settings::Settings;
+use crate::signals::{print_json, told_to_stop};
+
+/// Runs tasks until SIGINT or SIGTERM, finishes them, leaves. Once joined, a JSON line on standard output says so.
+pub(crate) async fn run(arguments: ExecutorArguments, settings: &Settings) -> Result<ExitCode, Failure> {
+    logging::start(if settings.log == "warn" { "info" } else { &settings.log })?;
+    if !arguments.listen.is_loopback() && !arguments.insecure {
+        let message = format!(
+            "refusing to listen on {}: everyone who reaches it could run tasks here; use a loopback address, or \
+             --insecure on a network that you trust",
+            arguments.listen
+        );
+        return Err(Failure::ours(message));
+    }
+    let options = options(&arguments, settings);
+    let vcores = options.vcores;
+    let mut executor = Executor::start(options, CancellationToken::new()).await?;
+    tokio::select! {
+        joined = executor.joined() => joined?,
+        stopped = told_to_stop(arguments.until_input_closes) => {
+            stopped?;
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
+    tracing::info!(name = executor.name(), address = %executor.address(), "the executor has joined");
+    print_json(&ExecutorReady { id: executor.name().to_owned(), pid: std::process::id(), vcores })?;
+    tokio::select! {
+        stopped = told_to_stop(arguments.until_input_closes) => stopped?,
+        ended = executor.ended() => return ended.map(|()| ExitCode::SUCCESS).map_err(Failure::from),
+    }
+    tracing::info!("finishing tasks, then leaving");
+    executor.stop();
+    executor.wait().await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn options(arguments: &ExecutorArguments, settings: &Settings) -> Options {
+    let work_dir = arguments.work_dir.clone().unwrap_or_else(|| {
+        let parent = settings.data_dir().map_or_else(std::env::temp_dir, std::path::Path::to_owned);
+        parent.join("executor")
+    });
+    let defaults = Options::new(arguments.coordinator.clone(), work_dir);
+    Options {
+        name: arguments.name.clone(),
+        listen: SocketAddr::new(arguments.listen, arguments.port),
+        advertised_host: arguments.advertised_host.clone(),
+        vcores: arguments.vcores.map_or(defaults.vcores, |vcores| vcores as usize),
+        memory_bytes_max: settings.memory.as_u64() as usize,
+        spill_bytes_max: settings.spill_bytes_max.as_u64(),
+        storage: settings.storage.options(),
+        ..defaults
+    }
+}
