@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use flight_server::Error;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::{sleep, timeout};
 
 use crate::wire::{ClusterSummary, CoordinatorAddresses, ExecutorReady, Process};
@@ -53,6 +53,8 @@ pub struct ProcessClusterOptions {
 struct Member {
     arguments: Vec<String>,
     child: Child,
+    /// Apart from the child: waiting for a child closes its input, and that would tell it to stop.
+    input: Option<ChildStdin>,
     started: Instant,
     pause: Duration,
 }
@@ -120,6 +122,7 @@ impl ProcessCluster {
             tracing::warn!(arguments = member.arguments.join(" "), pause = ?member.pause, "a process died; starting it again");
             sleep(member.pause).await;
             member.child = spawn(&self.options, &member.arguments)?;
+            member.input = member.child.stdin.take();
             member.started = Instant::now();
         }
     }
@@ -160,12 +163,13 @@ impl Member {
             .ok()
             .flatten()
             .ok_or_else(|| died("ended before it was ready; see its message above"))?;
+        let input = child.stdin.take();
         let ready = serde_json::from_str(&line).map_err(|error| died(&format!("said something else: {error}")))?;
-        Ok((Self { arguments, child, started: Instant::now(), pause: RESTART_PAUSE_MIN }, ready))
+        Ok((Self { arguments, child, input, started: Instant::now(), pause: RESTART_PAUSE_MIN }, ready))
     }
 
     async fn stop(mut self) -> Result<(), Error> {
-        drop(self.child.stdin.take());
+        drop(self.input.take());
         if timeout(STOP_SECONDS_MAX, self.child.wait()).await.is_ok() {
             return Ok(());
         }
