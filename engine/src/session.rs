@@ -12,7 +12,7 @@ use parking_lot::RwLock;
 use crate::catalog::{CatalogView, ViewSeed};
 use crate::config::CATALOG;
 use crate::engine::Engine;
-use crate::execution::{Choice, Explained, Mode, PlainResult, Running, StartRequest, run_to_end, without_views};
+use crate::execution::{Choice, Explained, PlainResult, Running, StartRequest, run_to_end, without_views};
 use crate::nearest::suggestion;
 use crate::sql::{
     Effect, PreparedPlans, Statement, parse_statement, refuse_what_would_be_wrong, reset_setting, run_ddl, set_setting,
@@ -91,6 +91,11 @@ impl Session {
             LogicalPlan::Explain(explain) => explain.plan.as_ref(),
             plan => plan,
         };
+        // What changes the session or the catalog is the coordinator's, whatever mode is asked for: or nobody could ask
+        // for another one.
+        if statement.effect() == Effect::Definition {
+            return Ok(self.engine.modes().local("it changes the session or the catalog"));
+        }
         self.engine.modes().choose(&statement.state, plan).await
     }
 
@@ -180,8 +185,8 @@ impl Session {
         let inner = StartRequest { plan: plan.as_ref().clone(), ..request.clone() };
         lines.extend(choice.execution.explain(inner).await?);
         // What DataFusion itself explains needs no executor.
-        let local = self.engine.modes().by_mode(Mode::Local)?;
-        Ok(Arc::new(Explained { plans: local.start(request).await?, lines }))
+        let local = self.engine.modes().local("it explains");
+        Ok(Arc::new(Explained { plans: local.execution.start(request).await?, lines }))
     }
 
     fn change(&self, change: SessionStatement) -> Result<()> {

@@ -24,6 +24,14 @@ pub(crate) async fn run(arguments: ExecutorArguments, settings: &Settings) -> Re
         );
         return Err(Failure::ours(message));
     }
+    if !arguments
+        .coordinator
+        .rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+    {
+        let message = format!("--coordinator '{}' is not HOST:PORT of a cluster port", arguments.coordinator);
+        return Err(Failure::ours(message));
+    }
     let options = options(&arguments, settings);
     let vcores = options.vcores;
     let mut executor = Executor::start(options, CancellationToken::new()).await?;

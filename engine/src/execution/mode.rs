@@ -77,48 +77,36 @@ impl Modes {
     pub async fn choose(&self, state: &SessionState, plan: &LogicalPlan) -> Result<Choice> {
         match grappe_options(state.config()).execution_mode {
             ModeSetting::Auto => self.automatic(state, plan).await,
-            ModeSetting::Local => Ok(self.local_because("asked for by grappe.execution_mode")),
+            ModeSetting::Local => Ok(self.local("asked for by grappe.execution_mode")),
             ModeSetting::Streamed => by_name(self.streamed.as_ref(), Mode::Streamed, plan),
             ModeSetting::Staged => by_name(self.staged.as_ref(), Mode::Staged, plan),
         }
     }
 
-    /// The way that runs in `mode`.
-    ///
-    /// # Errors
-    /// `Unavailable` if this process does not know it.
-    pub(crate) fn by_mode(&self, mode: Mode) -> Result<Arc<dyn Execution>> {
-        let execution = match mode {
-            Mode::Local => Some(&self.local),
-            Mode::Streamed => self.streamed.as_ref(),
-            Mode::Staged => self.staged.as_ref(),
-        };
-        execution.cloned().ok_or_else(|| missing(mode))
-    }
-
     /// Small scans and whatever only the coordinator can see stay here; the rest goes to the executors.
     async fn automatic(&self, state: &SessionState, plan: &LogicalPlan) -> Result<Choice> {
         let Some(staged) = &self.staged else {
-            return Ok(self.local_because("this coordinator takes no executors"));
+            return Ok(self.local("this coordinator takes no executors"));
         };
         if let Availability::Unavailable(_) = staged.availability() {
-            return Ok(self.local_because("no executor is connected"));
+            return Ok(self.local("no executor is connected"));
         }
         if let Some(reason) = staged.refusal(plan) {
-            return Ok(self.local_because(&reason));
+            return Ok(self.local(&reason));
         }
         let limit = grappe_options(state.config()).local_scan_bytes_max;
         let physical = state.create_physical_plan(plan).await?;
         let bytes = scan_bytes(physical.as_ref());
         if bytes <= limit {
             let reason = format!("it scans {bytes} bytes, at most grappe.local_scan_bytes_max = {limit}");
-            return Ok(self.local_because(&reason));
+            return Ok(self.local(&reason));
         }
         let reason = format!("it scans {bytes} bytes, more than grappe.local_scan_bytes_max = {limit}");
         Ok(Choice { execution: Arc::clone(staged), reason })
     }
 
-    fn local_because(&self, reason: &str) -> Choice {
+    /// Local, because of `reason`.
+    pub(crate) fn local(&self, reason: &str) -> Choice {
         Choice { execution: Arc::clone(&self.local), reason: reason.to_owned() }
     }
 }
