@@ -31,10 +31,9 @@ pub(crate) fn status(error: Error) -> Status {
         message.push_str("...");
     }
     let mut status = Status::new(code, message);
-    if let Some(position) = error.position {
-        if let Ok(value) = MetadataValue::try_from(format!("{}:{}", position.line, position.column)) {
-            status.metadata_mut().insert(POSITION_KEY, value);
-        }
+    let position = error.position.map(|position| format!("{}:{}", position.line, position.column));
+    if let Some(Ok(value)) = position.map(MetadataValue::try_from) {
+        status.metadata_mut().insert(POSITION_KEY, value);
     }
     status
 }

@@ -304,13 +304,11 @@ impl ClusterState for Members {
     /// Ballista has given an executor up: it was lost, has left, or did not take a task.
     async fn remove_executor(&self, id: &str) -> BallistaResult<()> {
         let member = self.table.lock().remove(id);
-        if let Some(member) = member {
-            if !member.is_gone {
-                tracing::warn!(executor = %id, address = %member.address, "an executor is lost");
-                let summary = self.summary(id, &member);
-                let summary = ExecutorSummary { state: State::Lost.to_string(), running_tasks: 0, ..summary };
-                self.lost.lock().push((Instant::now(), summary));
-            }
+        if let Some(member) = member.filter(|member| !member.is_gone) {
+            tracing::warn!(executor = %id, address = %member.address, "an executor is lost");
+            let summary = self.summary(id, &member);
+            let summary = ExecutorSummary { state: State::Lost.to_string(), running_tasks: 0, ..summary };
+            self.lost.lock().push((Instant::now(), summary));
         }
         self.count_active();
         self.jobs.executor_lost(id);

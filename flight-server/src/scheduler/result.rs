@@ -87,8 +87,8 @@ fn holding(
     stream::unfold(state, |(mut client, mut batches)| async move {
         match batches.next().await {
             Some(batch) => {
-                if batch.is_err() {
-                    client.take().map(PooledClient::discard);
+                if let Some(client) = client.take_if(|_| batch.is_err()) {
+                    client.discard();
                 }
                 Some((batch, (client, batches)))
             }
