@@ -76,9 +76,16 @@ def grappe(tmp_path):
 
 
 def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """A free port whose twin, 10,000 above it, is free too: SeaweedFS takes both."""
+    while True:
+        with socket.socket() as listener, socket.socket() as twin:
+            listener.bind(("127.0.0.1", 0))
+            port = listener.getsockname()[1]
+            try:
+                twin.bind(("127.0.0.1", port + 10_000))
+            except (OSError, OverflowError):
+                continue
+            return port
 
 
 @pytest.fixture(scope="session")
