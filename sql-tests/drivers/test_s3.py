@@ -78,3 +78,13 @@ def test_an_unreachable_store_is_an_error_within_seconds(grappe):
         AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b",
     )
     assert failed.returncode == 1 and "127.0.0.1:1" in failed.stderr
+
+
+@pytest.mark.xfail(strict=True, reason="a glob in a bucket does not look into directories below its first one")
+def test_a_glob_across_directories(cursor):
+    rows(
+        cursor,
+        "COPY (SELECT value AS n, value % 3 AS k FROM range(0, 300)) TO 's3://warehouse/globbed/'"
+        " STORED AS PARQUET PARTITIONED BY (k)",
+    )
+    assert rows(cursor, "SELECT count(*) FROM 's3://warehouse/globbed/*/*.parquet'") == [(300,)]
