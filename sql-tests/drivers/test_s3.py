@@ -80,7 +80,6 @@ def test_an_unreachable_store_is_an_error_within_seconds(grappe):
     assert failed.returncode == 1 and "127.0.0.1:1" in failed.stderr
 
 
-@pytest.mark.xfail(strict=True, reason="a glob in a bucket does not look into directories below its first one")
 def test_a_glob_across_directories(cursor):
     rows(
         cursor,
@@ -88,3 +87,4 @@ def test_a_glob_across_directories(cursor):
         " STORED AS PARQUET PARTITIONED BY (k)",
     )
     assert rows(cursor, "SELECT count(*) FROM 's3://warehouse/globbed/*/*.parquet'") == [(300,)]
+    assert rows(cursor, "SELECT k, count(*) FROM 's3://warehouse/globbed/k=[12]/*' GROUP BY k ORDER BY k") == [("1", 100), ("2", 100)]

@@ -4,6 +4,7 @@
 //! facts and opens nothing.
 
 use std::collections::HashMap;
+use std::fmt::{Display, Formatter};
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -16,12 +17,11 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::CreateExternalTable;
 use futures::TryStreamExt;
-use glob::Pattern;
 use object_store::ObjectMeta;
-use url::Url;
 
 use crate::catalog::ExternalTable;
-use crate::execution::without_views;
+use crate::catalog::glob::{Glob, GlobTable, Location, listing_state};
+use crate::execution::result_schema;
 use crate::storage::name_the_file;
 use crate::{Error, Result};
 
@@ -30,17 +30,18 @@ use crate::{Error, Result};
 /// # Errors
 /// `NotFound` if there are no files to infer columns from; `Invalid` naming the file that cannot be read.
 pub(crate) async fn resolve_external(state: &SessionState, command: &CreateExternalTable) -> Result<ExternalTable> {
-    let urls = locations(command)?;
+    let places = Places::of(command)?;
+    let state = listing_state(state, places.glob.as_ref())?;
     let declared = command.schema.inner();
-    let partitions = partition_columns(state, command, &urls).await?;
-    let options = listing_options(state, command, &urls, &partitions)?;
+    let partitions = partition_columns(&state, command, &places).await?;
+    let options = listing_options(&state, command, &places, &partitions)?;
     let file_schema = if declared.fields().is_empty() {
-        infer_columns(state, &options, &urls).await?
+        infer_columns(&state, &options, &places).await?
     } else {
         without_columns(declared, &partitions)
     };
-    for url in &urls {
-        options.validate_partitions(state, url).await?;
+    for url in &places.urls {
+        options.validate_partitions(state.as_ref(), url).await?;
     }
     check_order(command, &file_schema)?;
     let sql = command.definition.clone().unwrap_or_default();
@@ -56,8 +57,8 @@ pub(crate) fn open_external(
     command: &CreateExternalTable,
     table: &ExternalTable,
 ) -> Result<Arc<dyn TableProvider>> {
-    let urls = locations(command)?;
-    let options = listing_options(state, command, &urls, &table.partition_columns)?
+    let places = Places::of(command)?;
+    let options = listing_options(state, command, &places, &table.partition_columns)?
         .with_file_sort_order(command.order_exprs.clone());
     let wants_views = state.config_options().execution.parquet.schema_force_view_types;
     let schema = if wants_views && command.file_type.eq_ignore_ascii_case("parquet") {
@@ -65,48 +66,64 @@ pub(crate) fn open_external(
     } else {
         SchemaRef::clone(&table.file_schema)
     };
-    let config = ListingTableConfig::new_with_multi_paths(urls).with_listing_options(options).with_schema(schema);
+    let config =
+        ListingTableConfig::new_with_multi_paths(places.urls).with_listing_options(options).with_schema(schema);
     let provider = ListingTable::try_new(config)?
         .with_cache(state.runtime_env().cache_manager.get_file_statistic_cache())
         .with_definition(command.definition.clone())
         .with_constraints(command.constraints.clone())
         .with_column_defaults(command.column_defaults.clone());
-    Ok(Arc::new(provider))
+    Ok(match places.glob {
+        Some(glob) => Arc::new(GlobTable::new(glob, provider)),
+        None => Arc::new(provider),
+    })
 }
 
-/// The addresses of a table; all must lie in one store, because a scan reads from one.
-fn locations(command: &CreateExternalTable) -> Result<Vec<ListingTableUrl>> {
-    let urls = command
-        .locations
-        .iter()
-        .map(|location| Ok(parse_location(location)?.with_table_ref(command.name.clone())))
-        .collect::<Result<Vec<_>>>()?;
-    let Some(first) = urls.first() else { return Err(Error::invalid("the table has no location")) };
-    match urls.iter().find(|url| url.object_store() != first.object_store()) {
-        Some(other) => Err(Error::invalid(format!(
-            "all locations of a table must lie in one store, but '{first}' and '{other}' do not"
-        ))),
-        None => Ok(urls),
+/// The addresses of a table.
+struct Places {
+    urls: Vec<ListingTableUrl>,
+    /// Which files below the one address are meant.
+    glob: Option<Glob>,
+}
+
+impl Places {
+    /// All must lie in one store, because a scan reads from one.
+    fn of(command: &CreateExternalTable) -> Result<Self> {
+        let parsed = command.locations.iter().map(|text| Location::parse(text)).collect::<Result<Vec<_>>>()?;
+        let is_one = parsed.len() == 1;
+        let (mut urls, mut glob) = (Vec::new(), None);
+        for (location, text) in parsed.into_iter().zip(&command.locations) {
+            if location.glob.is_some() && !is_one {
+                return Err(Error::invalid(format!(
+                    "'{text}' has wildcards: a table of several locations names each of them in full"
+                )));
+            }
+            glob = location.glob;
+            urls.push(location.url.with_table_ref(command.name.clone()));
+        }
+        let Some(first) = urls.first() else { return Err(Error::invalid("the table has no location")) };
+        match urls.iter().find(|url| url.object_store() != first.object_store()) {
+            Some(other) => Err(Error::invalid(format!(
+                "all locations of a table must lie in one store, but '{first}' and '{other}' do not"
+            ))),
+            None => Ok(Self { urls, glob }),
+        }
     }
 }
 
-/// Paths and URLs, both with globs: DataFusion knows globs in paths only.
-pub(crate) fn parse_location(text: &str) -> Result<ListingTableUrl> {
-    let bad = |why: String| Error::invalid(format!("bad location '{text}': {why}"));
-    let may_hold_a_glob = text.contains("://") && !text.starts_with("http");
-    if let Some(start) = text.find(['*', '?', '[']).filter(|_| may_hold_a_glob) {
-        let split = text[..start].rfind('/').map_or(start, |slash| slash + 1);
-        let base = Url::parse(&text[..split]).map_err(|error| bad(error.to_string()))?;
-        let pattern = Pattern::new(&text[split..]).map_err(|error| bad(error.to_string()))?;
-        return ListingTableUrl::try_new(base, Some(pattern)).map_err(|error| bad(error.to_string()));
+impl Display for Places {
+    /// Local files by path, others by URL.
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        let paths = self.urls.iter().map(|url| url.as_str().strip_prefix("file://").unwrap_or(url.as_str()));
+        f.write_str(&paths.collect::<Vec<_>>().join(", "))?;
+        self.glob.as_ref().map_or(Ok(()), |glob| Display::fmt(glob, f))
     }
-    ListingTableUrl::parse(text).map_err(|error| bad(error.strip_backtrace()))
 }
 
 fn listing_options(
     state: &SessionState,
     command: &CreateExternalTable,
-    urls: &[ListingTableUrl],
+    places: &Places,
     partitions: &Schema,
 ) -> Result<ListingOptions> {
     let factory = state.get_file_format_factory(&command.file_type.to_lowercase()).ok_or_else(|| {
@@ -114,7 +131,7 @@ fn listing_options(
     })?;
     let format = factory.create(state, &with_compression(command))?;
     // A directory may hold other things than data; a path or glob says itself what is meant.
-    let whole_directory = urls.iter().all(|url| url.is_folder() && url.get_glob().is_none());
+    let whole_directory = places.glob.is_none() && places.urls.iter().all(ListingTableUrl::is_folder);
     let extension = match format.compression_type() {
         _ if !whole_directory => String::new(),
         Some(compression) => {
@@ -150,58 +167,58 @@ pub(crate) fn compression_of(location: &str) -> Option<CompressionTypeVariant> {
 }
 
 /// Columns that directories hold: named by the statement, or found as `name=value` in the paths.
-async fn partition_columns(
-    state: &SessionState,
-    command: &CreateExternalTable,
-    urls: &[ListingTableUrl],
-) -> Result<SchemaRef> {
+async fn partition_columns(state: &SessionState, command: &CreateExternalTable, places: &Places) -> Result<SchemaRef> {
     let declared = command.schema.inner();
     let mut names = command.table_partition_cols.clone();
     let are_unknown = names.is_empty() && declared.fields().is_empty();
-    if let Some(url) = urls.first().filter(|url| are_unknown && url.is_collection()) {
-        let options = listing_options(state, command, urls, &Schema::empty())?;
-        names = options.infer_partitions(state, url).await?;
+    if let Some(url) = places.urls.first().filter(|url| are_unknown && url.is_collection()) {
+        let options = listing_options(state, command, places, &Schema::empty())?;
+        names = match &places.glob {
+            Some(glob) => glob.partition_columns(&list_files(state, &options, places, url).await?),
+            None => options.infer_partitions(state, url).await?,
+        };
     }
     let field = |name: &String| match declared.field_with_name(name) {
         Ok(field) => Ok(Field::new(name, field.data_type().clone(), false)),
-        Err(_) if declared.fields().is_empty() => Ok(Field::new(name, directory_type(), false)),
+        Err(_) if declared.fields().is_empty() => Ok(Field::new(name, DataType::Utf8, false)),
         Err(_) => Err(Error::invalid(format!("partition column \"{name}\" is not among the columns of the table"))),
     };
     Ok(Arc::new(Schema::new(names.iter().map(field).collect::<Result<Vec<_>>>()?)))
 }
 
-/// Few different values, each for many rows.
-fn directory_type() -> DataType {
-    DataType::Dictionary(Box::new(DataType::UInt16), Box::new(DataType::Utf8))
-}
-
-async fn infer_columns(state: &SessionState, options: &ListingOptions, urls: &[ListingTableUrl]) -> Result<SchemaRef> {
+/// Views and dictionaries are ways to hold values in memory, and not types of a table.
+async fn infer_columns(state: &SessionState, options: &ListingOptions, places: &Places) -> Result<SchemaRef> {
     let mut schemas = Vec::new();
-    for url in urls {
+    for url in &places.urls {
         let store = state.runtime_env().object_store(url)?;
-        let files = list_files(state, options, url).await?;
+        let files = list_files(state, options, places, url).await?;
         let inferred = options.format.infer_schema(state, &store, &files).await;
         let schema = match inferred {
             Ok(schema) => schema,
             Err(error) => return Err(name_the_file(error.into(), state, options.format.as_ref(), &store, &files).await),
         };
-        schemas.push(without_views(&schema));
+        schemas.push(result_schema(&schema));
     }
     let merged = Schema::try_merge(schemas)
         .map_err(|error| Error::from(DataFusionError::from(error)).context("the locations hold different columns"))?;
     if merged.fields().is_empty() {
-        return Err(Error::invalid(format!("no columns found in {}", show(urls))));
+        return Err(Error::invalid(format!("no columns found in {places}")));
     }
     Ok(Arc::new(merged))
 }
 
 /// Files with bytes in them; an empty one can be part of a table, but tells nothing of its columns.
-async fn list_files(state: &dyn Session, options: &ListingOptions, url: &ListingTableUrl) -> Result<Vec<ObjectMeta>> {
+async fn list_files(
+    state: &dyn Session,
+    options: &ListingOptions,
+    places: &Places,
+    url: &ListingTableUrl,
+) -> Result<Vec<ObjectMeta>> {
     let store = state.runtime_env().object_store(url)?;
     let listed = url.list_all_files(state, store.as_ref(), &options.file_extension).await?;
     let files: Vec<ObjectMeta> = listed.try_collect().await?;
     if files.is_empty() {
-        return Err(nothing_found(options, url));
+        return Err(nothing_found(options, places));
     }
     let full: Vec<ObjectMeta> = files.iter().filter(|file| file.size > 0).cloned().collect();
     if full.is_empty() {
@@ -210,24 +227,14 @@ async fn list_files(state: &dyn Session, options: &ListingOptions, url: &Listing
     Ok(full)
 }
 
-fn nothing_found(options: &ListingOptions, url: &ListingTableUrl) -> Error {
-    let place = show(std::slice::from_ref(url));
+fn nothing_found(options: &ListingOptions, places: &Places) -> Error {
     if options.file_extension.is_empty() {
-        return Error::not_found(format!("no files at {place}"));
+        return Error::not_found(format!("no files at {places}"));
     }
     let extension = options.file_extension.trim_start_matches('.');
     Error::not_found(format!(
-        "no files named *.{extension} in {place}; for other names use a glob, such as '{place}*.{extension}'"
+        "no files named *.{extension} in {places}; for other names use a glob, such as '{places}*.{extension}'"
     ))
-}
-
-/// Local files by path, others by URL.
-fn show(urls: &[ListingTableUrl]) -> String {
-    let one = |url: &ListingTableUrl| {
-        let text = url.as_str().strip_prefix("file://").unwrap_or(url.as_str()).to_owned();
-        url.get_glob().as_ref().map_or(text.clone(), |glob| format!("{text}{glob}"))
-    };
-    urls.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 fn without_columns(schema: &Schema, removed: &Schema) -> SchemaRef {
@@ -246,21 +253,4 @@ fn check_order(command: &CreateExternalTable, schema: &Schema) -> Result<()> {
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_glob_in_a_bucket_is_split_from_its_prefix() {
-        let url = parse_location("s3://bucket/a/b-*/x?.parquet").unwrap();
-        assert_eq!(url.as_str(), "s3://bucket/a/");
-        assert_eq!(url.get_glob().as_ref().map(|glob| glob.as_str()), Some("b-*/x?.parquet"));
-    }
-
-    #[test]
-    fn a_question_mark_in_a_web_address_is_a_query() {
-        assert!(parse_location("https://host/x.parquet?version=1").unwrap().get_glob().is_none());
-    }
 }

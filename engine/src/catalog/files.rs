@@ -9,7 +9,8 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::CreateExternalTable;
 use futures::TryStreamExt;
 
-use crate::catalog::external::{compression_of, open_external, parse_location, resolve_external};
+use crate::catalog::external::{compression_of, open_external, resolve_external};
+use crate::catalog::glob::{Location, listing_state};
 use crate::{Error, Result};
 
 /// Whether a name that is no table can only mean a file.
@@ -68,9 +69,10 @@ fn format_of(path: &str) -> Option<Format> {
 
 /// The format of the first file of a directory or glob that has one.
 async fn format_of_contents(state: &SessionState, path: &str) -> Result<Format> {
-    let url = parse_location(path)?;
+    let Location { url, glob } = Location::parse(path)?;
+    let state = listing_state(state, glob.as_ref())?;
     let store = state.runtime_env().object_store(&url)?;
-    let listed = url.list_all_files(state, store.as_ref(), "").await?;
+    let listed = url.list_all_files(state.as_ref(), store.as_ref(), "").await?;
     let formats = listed.try_filter_map(|file| std::future::ready(Ok(format_of(file.location.as_ref()))));
     match std::pin::pin!(formats).try_next().await? {
         Some(format) => Ok(format),

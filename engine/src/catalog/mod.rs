@@ -6,6 +6,7 @@
 mod entry;
 mod external;
 mod files;
+mod glob;
 mod memory;
 mod memory_table;
 mod view;
@@ -14,6 +15,7 @@ use async_trait::async_trait;
 
 pub use entry::{ExternalTable, TableDefinition, TableEntry, TableKind, TableName, TableSummary, View};
 pub(crate) use external::resolve_external;
+pub(crate) use glob::GlobTable;
 pub use memory::MemoryCatalog;
 pub(crate) use memory_table::MemoryTable;
 pub(crate) use view::{CatalogView, SYSTEM_SCHEMA, ViewSeed};
