@@ -1,12 +1,10 @@
 //! What all sessions of a process share: memory, disk, object stores, the catalog, the ways to run a statement.
 
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use datafusion::catalog::SchemaProvider;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::prelude::SessionConfig;
 
@@ -14,11 +12,9 @@ use crate::Result;
 use crate::catalog::Catalog;
 use crate::config::session_config;
 use crate::execution::Modes;
+use crate::memory::{fit_to_memory, memory_pool};
 use crate::session::Session;
 use crate::storage::{StorageOptions, StoreRegistry};
-
-/// Consumers named in an out-of-memory error: enough to see who holds what.
-const CONSUMERS_NAMED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4);
 
 /// Bytes of Parquet footers and page indexes kept, checked against size and time of the file at every use.
 const METADATA_CACHE_BYTES: usize = 64 << 20;
@@ -70,7 +66,9 @@ impl Engine {
         system: Arc<dyn SchemaProvider>,
         modes: Modes,
     ) -> Arc<Self> {
-        Arc::new(Self { runtime, catalog, system, modes, defaults: session_config(partitions) })
+        let mut defaults = session_config(partitions);
+        fit_to_memory(&mut defaults, runtime.memory_pool.as_ref(), partitions);
+        Arc::new(Self { runtime, catalog, system, modes, defaults })
     }
 
     /// A new conversation.
@@ -107,14 +105,13 @@ impl Engine {
 /// # Errors
 /// `Denied` or `Exhausted` if the spill directory cannot be made; `Invalid` for a bad storage setting.
 pub fn runtime(options: &EngineOptions) -> Result<Arc<RuntimeEnv>> {
-    let pool = TrackConsumersPool::new(FairSpillPool::new(options.memory_bytes_max), CONSUMERS_NAMED);
     let mode = match &options.spill_dir {
         Some(directory) => DiskManagerMode::Directories(vec![directory.clone()]),
         None => DiskManagerMode::OsTmpDirectory,
     };
     let disk = DiskManagerBuilder::default().with_mode(mode).with_max_temp_directory_size(options.spill_bytes_max);
     let runtime = RuntimeEnvBuilder::new()
-        .with_memory_pool(Arc::new(pool))
+        .with_memory_pool(memory_pool(options.memory_bytes_max))
         .with_disk_manager_builder(disk)
         .with_metadata_cache_limit(METADATA_CACHE_BYTES)
         // A cached listing would hide files that others have added.

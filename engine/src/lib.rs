@@ -20,6 +20,7 @@ mod engine;
 mod error;
 mod execution;
 pub mod functions;
+mod memory;
 mod nearest;
 mod session;
 mod sql;
@@ -29,7 +30,11 @@ pub mod storage;
 pub use config::{CATALOG, GrappeOptions, ModeSetting, SCHEMA, grappe_options, session_config};
 pub use engine::{Engine, EngineOptions, runtime};
 pub use error::{Error, ErrorKind, Position, Result};
-pub use execution::{Availability, Choice, Execution, LocalExecution, Mode, Modes, Progress, Running, StartRequest};
+pub use execution::{
+    Availability, Choice, Execution, LocalExecution, Mode, Modes, Progress, Running, StartRequest, cannot_run,
+    spillable,
+};
+pub use memory::fit_to_memory;
 pub use session::{Session, Started, TableFacts};
 pub use sql::{Effect, Statement};
 pub use state::{StateSeed, session_state};

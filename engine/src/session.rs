@@ -12,7 +12,7 @@ use parking_lot::RwLock;
 use crate::catalog::{CatalogView, ViewSeed};
 use crate::config::CATALOG;
 use crate::engine::Engine;
-use crate::execution::{Choice, Explained, PlainResult, Running, StartRequest, run_to_end, without_views};
+use crate::execution::{Choice, Explained, PlainResult, Running, StartRequest, result_schema, run_to_end};
 use crate::nearest::suggestion;
 use crate::sql::{
     Effect, PreparedPlans, Statement, parse_statement, refuse_what_would_be_wrong, reset_setting, run_ddl, set_setting,
@@ -170,7 +170,7 @@ impl Session {
                     schema: schema_name.clone(),
                     name,
                     kind: if kind == TableType::View { "VIEW" } else { "TABLE" },
-                    columns: columns.map_or_else(Schema::empty, |columns| without_views(&columns)),
+                    columns: columns.map_or_else(Schema::empty, |columns| result_schema(&columns)),
                 });
             }
         }

@@ -25,7 +25,7 @@ use datafusion::prelude::SessionConfig;
 use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
 use engine::distributed::clients::ShuffleClients;
 use engine::distributed::wire::write_error;
-use engine::{Error, ErrorKind};
+use engine::{Error, ErrorKind, fit_to_memory, spillable};
 use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 
@@ -94,7 +94,7 @@ impl Workshop {
             task.stage_id,
             task.task_id,
             task.global_output_partition_ids,
-            cancellable(task.plan, token)?,
+            cancellable(spillable(task.plan)?, token)?,
             &self.shuffle_dir,
             &task.session_config,
         )?;
@@ -133,7 +133,11 @@ impl Workshop {
             self.codec.clone(),
         )
         .map_err(|error| undecodable(&error))?;
-        tasks.into_iter().next().ok_or_else(|| DataFusionError::Internal("a launch without a task".to_owned()))
+        let no_task = || DataFusionError::Internal("a launch without a task".to_owned());
+        let mut task = tasks.into_iter().next().ok_or_else(no_task)?;
+        let vcores = self.config.target_partitions();
+        fit_to_memory(&mut task.session_config, self.runtime.memory_pool.as_ref(), vcores);
+        Ok(task)
     }
 }
 

@@ -12,7 +12,7 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::TryStreamExt;
 use parking_lot::Mutex;
 
-use crate::execution::{Availability, Execution, Mode, Progress, Running, StartRequest};
+use crate::execution::{Availability, Execution, Mode, Progress, Running, StartRequest, spillable};
 use crate::{Error, Result};
 
 /// Runs plans in this process, with its memory and cores.
@@ -35,7 +35,7 @@ impl Execution for LocalExecution {
 
     async fn start(&self, request: StartRequest) -> Result<Arc<dyn Running>> {
         let plan = request.state.create_physical_plan(&request.plan).await?;
-        Ok(Arc::new(LocalRunning::new(plan, request.state.task_ctx())))
+        Ok(Arc::new(LocalRunning::new(spillable(plan)?, request.state.task_ctx())))
     }
 
     async fn explain(&self, _request: StartRequest) -> Result<Vec<(String, String)>> {

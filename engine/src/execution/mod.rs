@@ -6,6 +6,7 @@
 mod explain;
 mod local;
 mod mode;
+mod spillable;
 mod views;
 
 use std::sync::Arc;
@@ -18,8 +19,9 @@ use datafusion::logical_expr::LogicalPlan;
 pub(crate) use explain::Explained;
 pub use local::LocalExecution;
 pub(crate) use local::run_to_end;
-pub use mode::{Choice, Mode, Modes};
-pub(crate) use views::{PlainResult, result_schema, result_stream, without_views};
+pub use mode::{Choice, Mode, Modes, cannot_run};
+pub use spillable::spillable;
+pub(crate) use views::{PlainResult, result_schema, result_stream};
 
 use crate::Result;
 

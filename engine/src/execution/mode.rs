@@ -117,11 +117,16 @@ fn by_name(execution: Option<&Arc<dyn Execution>>, mode: Mode, plan: &LogicalPla
         return Err(Error::unavailable(format!("{mode} mode is not available: {reason}")));
     }
     if let Some(reason) = execution.refusal(plan) {
-        let way_out = "SET grappe.execution_mode = 'auto' or 'local'";
-        return Err(Error::invalid(format!("this statement cannot run in {mode} mode: {reason}; {way_out}")));
+        return Err(cannot_run(mode, &reason));
     }
     let reason = "asked for by grappe.execution_mode".to_owned();
     Ok(Choice { execution: Arc::clone(execution), reason })
+}
+
+/// The error for a statement that was to run in `mode`, and the way out.
+pub fn cannot_run(mode: Mode, reason: &str) -> Error {
+    let way_out = "SET grappe.execution_mode = 'auto' or 'local'";
+    Error::invalid(format!("this statement cannot run in {mode} mode: {reason}; {way_out}"))
 }
 
 fn missing(mode: Mode) -> Error {

@@ -16,14 +16,11 @@ use futures::StreamExt;
 
 use crate::execution::{Progress, Running};
 
-/// The same columns without view types, at any depth.
-pub(crate) fn without_views(schema: &Schema) -> Schema {
-    Plain { dictionaries: true }.schema(schema)
-}
-
-/// The columns as a result announces and streams them: without view types and dictionaries, at any depth.
+/// The columns as a table or result announces them: without view types and dictionaries, which are ways to hold values
+/// and not types, at any depth.
 pub(crate) fn result_schema(schema: &Schema) -> Schema {
-    Plain { dictionaries: false }.schema(schema)
+    let fields: Vec<FieldRef> = schema.fields().iter().map(plain_field).collect();
+    Schema::new_with_metadata(fields, schema.metadata().clone())
 }
 
 /// The same rows in [`result_schema`]; nothing is done if they have it already.
@@ -69,44 +66,28 @@ impl Running for PlainResult {
     }
 }
 
-/// Which types are plain enough: never views.
-#[derive(Clone, Copy)]
-struct Plain {
-    dictionaries: bool,
+fn plain_field(field: &FieldRef) -> FieldRef {
+    match plain_type(field.data_type()) {
+        Some(plain) => Arc::new(Field::clone(field).with_data_type(plain)),
+        None => Arc::clone(field),
+    }
 }
 
-impl Plain {
-    fn schema(self, schema: &Schema) -> Schema {
-        let fields: Vec<FieldRef> = schema.fields().iter().map(|field| self.field(field)).collect();
-        Schema::new_with_metadata(fields, schema.metadata().clone())
-    }
-
-    fn field(self, field: &FieldRef) -> FieldRef {
-        match self.data_type(field.data_type()) {
-            Some(plain) => Arc::new(Field::clone(field).with_data_type(plain)),
-            None => Arc::clone(field),
+/// The plain type; nothing if it is plain.
+fn plain_type(data_type: &DataType) -> Option<DataType> {
+    let changed = |field: &FieldRef| plain_type(field.data_type()).map(|_| plain_field(field));
+    match data_type {
+        DataType::Utf8View => Some(DataType::Utf8),
+        DataType::BinaryView => Some(DataType::Binary),
+        DataType::List(item) => changed(item).map(DataType::List),
+        DataType::LargeList(item) => changed(item).map(DataType::LargeList),
+        DataType::FixedSizeList(item, length) => changed(item).map(|item| DataType::FixedSizeList(item, *length)),
+        DataType::Map(entries, sorted) => changed(entries).map(|entries| DataType::Map(entries, *sorted)),
+        DataType::Dictionary(_, value) => Some(plain_type(value).unwrap_or_else(|| value.as_ref().clone())),
+        DataType::Struct(fields) if fields.iter().any(|field| plain_type(field.data_type()).is_some()) => {
+            Some(DataType::Struct(fields.iter().map(plain_field).collect()))
         }
-    }
-
-    /// The plain type; nothing if it is plain.
-    fn data_type(self, data_type: &DataType) -> Option<DataType> {
-        let changed = |field: &FieldRef| self.data_type(field.data_type()).map(|_| self.field(field));
-        match data_type {
-            DataType::Utf8View => Some(DataType::Utf8),
-            DataType::BinaryView => Some(DataType::Binary),
-            DataType::List(item) => changed(item).map(DataType::List),
-            DataType::LargeList(item) => changed(item).map(DataType::LargeList),
-            DataType::FixedSizeList(item, length) => changed(item).map(|item| DataType::FixedSizeList(item, *length)),
-            DataType::Map(entries, sorted) => changed(entries).map(|entries| DataType::Map(entries, *sorted)),
-            DataType::Dictionary(key, value) if self.dictionaries => {
-                self.data_type(value).map(|value| DataType::Dictionary(key.clone(), Box::new(value)))
-            }
-            DataType::Dictionary(_, value) => Some(self.data_type(value).unwrap_or_else(|| value.as_ref().clone())),
-            DataType::Struct(fields) if fields.iter().any(|field| self.data_type(field.data_type()).is_some()) => {
-                Some(DataType::Struct(fields.iter().map(|field| self.field(field)).collect()))
-            }
-            _ => None,
-        }
+        _ => None,
     }
 }
 
@@ -122,7 +103,7 @@ mod tests {
             Field::new("b", DataType::List(Arc::clone(&item)), true),
             Field::new("c", DataType::Struct(vec![item].into()), true),
         ];
-        let plain = without_views(&Schema::new(fields));
+        let plain = result_schema(&Schema::new(fields));
         let text = format!("{plain:?}");
         assert!(!text.contains("View") && text.contains("Int64"), "{text}");
     }
