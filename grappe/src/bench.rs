@@ -17,7 +17,7 @@ pub(crate) async fn run(
     connect: Option<String>,
     settings: &Settings,
 ) -> Result<ExitCode, Failure> {
-    logging::start(&settings.log)?;
+    logging::start(settings.log.as_deref().unwrap_or(logging::OF_A_COMMAND))?;
     let BenchArguments::Tpch(options) = arguments;
     let data_dir = settings.data_dir().map_or_else(std::env::temp_dir, std::path::Path::to_owned);
     let failed = |error: benchmarks::Error| Failure::ours(error.to_string());

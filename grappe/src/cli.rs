@@ -69,13 +69,9 @@ pub(crate) struct Common {
     pub(crate) log: Option<String>,
 }
 
-/// Arguments of `grappe server`.
+/// The ports of a coordinator.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct ServerArguments {
-    /// Address to listen on
-    #[arg(long, value_name = "IP")]
-    pub(crate) listen: Option<IpAddr>,
-
+pub(crate) struct Ports {
     /// Flight SQL port; 0 takes a free one
     #[arg(long, value_name = "PORT")]
     pub(crate) flight_port: Option<u16>,
@@ -87,6 +83,17 @@ pub(crate) struct ServerArguments {
     /// Port on which executors join; 0 takes a free one
     #[arg(long, value_name = "PORT")]
     pub(crate) cluster_port: Option<u16>,
+}
+
+/// Arguments of `grappe server`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ServerArguments {
+    /// Address to listen on
+    #[arg(long, value_name = "IP")]
+    pub(crate) listen: Option<IpAddr>,
+
+    #[command(flatten)]
+    pub(crate) ports: Ports,
 
     /// Stop when standard input is closed, as a parent process does when it ends
     #[arg(long, hide = true)]
@@ -159,17 +166,8 @@ pub(crate) struct ClusterRunArguments {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) vcores: u32,
 
-    /// Flight SQL port; 0 takes a free one
-    #[arg(long, value_name = "PORT")]
-    pub(crate) flight_port: Option<u16>,
-
-    /// HTTP port; 0 takes a free one
-    #[arg(long, value_name = "PORT")]
-    pub(crate) http_port: Option<u16>,
-
-    /// Port on which executors join; 0 takes a free one
-    #[arg(long, value_name = "PORT")]
-    pub(crate) cluster_port: Option<u16>,
+    #[command(flatten)]
+    pub(crate) ports: Ports,
 
     /// Leave a process that dies dead
     #[arg(long)]

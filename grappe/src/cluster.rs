@@ -13,18 +13,19 @@ use crate::signals::{print_json, told_to_stop};
 /// Runs the cluster until SIGINT or SIGTERM. Once all have joined, one JSON line on standard output tells the addresses
 /// and processes.
 pub(crate) async fn run(arguments: ClusterRunArguments, settings: Settings) -> Result<ExitCode, Failure> {
-    logging::start(if settings.log == "warn" { "info" } else { &settings.log })?;
+    let settings = settings.with_ports(&arguments.ports);
+    logging::start(settings.log.as_deref().unwrap_or(logging::OF_A_SERVICE))?;
     let binary = std::env::current_exe().map_err(|error| Failure::ours(format!("cannot find this binary: {error}")))?;
     let options = ProcessClusterOptions {
         binary,
         executors: arguments.executors as usize,
         vcores: arguments.vcores as usize,
-        flight_port: arguments.flight_port.unwrap_or(settings.server.flight_port),
-        cluster_port: arguments.cluster_port.unwrap_or(settings.server.cluster_port),
-        http_port: arguments.http_port.unwrap_or(settings.server.http_port),
+        flight_port: settings.server.flight_port,
+        cluster_port: settings.server.cluster_port,
+        http_port: settings.server.http_port,
         data_dir: settings.data_dir.clone(),
         memory_bytes_max: settings.memory.as_u64() / (u64::from(arguments.executors) + 1),
-        common_arguments: vec!["--log".to_owned(), settings.log.clone()],
+        common_arguments: settings.log.iter().flat_map(|log| ["--log".to_owned(), log.clone()]).collect(),
         restart: !arguments.no_restart,
     };
     let mut cluster = ProcessCluster::start(options).await?;

@@ -15,7 +15,7 @@ use crate::signals::{print_json, told_to_stop};
 
 /// Runs tasks until SIGINT or SIGTERM, finishes them, leaves. Once joined, a JSON line on standard output says so.
 pub(crate) async fn run(arguments: ExecutorArguments, settings: &Settings) -> Result<ExitCode, Failure> {
-    logging::start(if settings.log == "warn" { "info" } else { &settings.log })?;
+    logging::start(settings.log.as_deref().unwrap_or(logging::OF_A_SERVICE))?;
     if !arguments.listen.is_loopback() && !arguments.insecure {
         let message = format!(
             "refusing to listen on {}: everyone who reaches it could run tasks here; use a loopback address, or \

@@ -6,6 +6,11 @@ use tracing_subscriber::EnvFilter;
 
 use crate::exit::Failure;
 
+/// What a process that serves others logs unless told otherwise.
+pub(crate) const OF_A_SERVICE: &str = "info";
+/// What a command logs unless told otherwise.
+pub(crate) const OF_A_COMMAND: &str = "warn";
+
 /// Starts logging what `filter` lets through; as JSON lines where no terminal reads them.
 ///
 /// # Errors

@@ -15,7 +15,7 @@ pub(crate) async fn run(
     connect: Option<String>,
     settings: &Settings,
 ) -> Result<ExitCode, Failure> {
-    logging::start(&settings.log)?;
+    logging::start(settings.log.as_deref().unwrap_or(logging::OF_A_COMMAND))?;
     let mut environment = shell::Environment {
         server: connect.clone().unwrap_or_else(|| "an engine in this process".to_owned()),
         history_file: settings.data_dir().map(|dir| dir.join("history")),

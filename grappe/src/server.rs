@@ -18,7 +18,7 @@ pub(crate) async fn run(arguments: ServerArguments, settings: Settings) -> Resul
         print(&settings.shown()?)?;
         return Ok(ExitCode::SUCCESS);
     }
-    logging::start(if settings.log == "warn" { "info" } else { &settings.log })?;
+    logging::start(settings.log.as_deref().unwrap_or(logging::OF_A_SERVICE))?;
     let coordinator = Coordinator::start(settings.server()).await?;
     if let (Some(flight), Some(cluster), Some(http)) =
         (coordinator.flight_address(), coordinator.cluster_address(), coordinator.http_address())

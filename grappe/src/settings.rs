@@ -15,7 +15,7 @@ use figment::providers::{Env, Format, Serialized, Toml};
 use flight_server::{CoordinatorOptions, EngineOptions, SchedulerOptions, Secret, StorageOptions};
 use serde::{Deserialize, Serialize};
 
-use crate::cli::{Common, ServerArguments};
+use crate::cli::{Common, Ports, ServerArguments};
 use crate::exit::Failure;
 
 /// Where nothing is kept.
@@ -36,8 +36,9 @@ pub(crate) struct Settings {
     pub(crate) spill_bytes_max: ByteSize,
     /// Parts that a query is split into.
     pub(crate) partitions: usize,
-    /// What to log.
-    pub(crate) log: String,
+    /// What to log; nothing said means warnings, and of a process that serves others also what it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) log: Option<String>,
     /// The coordinator.
     pub(crate) server: ServerSettings,
     /// Object stores.
@@ -115,7 +116,7 @@ impl Settings {
             memory: ByteSize::b(machine_memory_bytes() / 100 * MEMORY_PERCENT),
             spill_bytes_max: ByteSize::b(server.engine.spill_bytes_max),
             partitions: server.engine.partitions,
-            log: "warn".to_owned(),
+            log: None,
             server: ServerSettings {
                 listen: IpAddr::V4(Ipv4Addr::LOCALHOST),
                 flight_port: 7470,
@@ -146,17 +147,22 @@ impl Settings {
         self.memory = flags.memory.unwrap_or(self.memory);
         self.spill_bytes_max = flags.spill_bytes_max.unwrap_or(self.spill_bytes_max);
         self.partitions = flags.partitions.unwrap_or(self.partitions).max(1);
-        self.log = flags.log.clone().unwrap_or(self.log);
+        self.log = flags.log.clone().or(self.log);
         self
     }
 
     /// The flags of `grappe server` over the rest.
     pub(crate) fn with_server_arguments(mut self, arguments: &ServerArguments) -> Self {
         self.server.listen = arguments.listen.unwrap_or(self.server.listen);
-        self.server.flight_port = arguments.flight_port.unwrap_or(self.server.flight_port);
-        self.server.http_port = arguments.http_port.unwrap_or(self.server.http_port);
-        self.server.cluster_port = arguments.cluster_port.unwrap_or(self.server.cluster_port);
         self.server.insecure |= arguments.insecure;
+        self.with_ports(&arguments.ports)
+    }
+
+    /// The flags of a coordinator's ports over the rest.
+    pub(crate) fn with_ports(mut self, ports: &Ports) -> Self {
+        self.server.flight_port = ports.flight_port.unwrap_or(self.server.flight_port);
+        self.server.http_port = ports.http_port.unwrap_or(self.server.http_port);
+        self.server.cluster_port = ports.cluster_port.unwrap_or(self.server.cluster_port);
         self
     }
 
