@@ -20,7 +20,7 @@ struct Case {
 }
 
 fn folder(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rendering").join(name)
+    Path::new("tests/rendering").join(name)
 }
 
 fn data_type(name: &str) -> DataType {

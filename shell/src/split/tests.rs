@@ -49,7 +49,7 @@ fn cut(text: &str) -> String {
 
 #[test]
 fn files_are_cut_where_their_statements_end() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/splitting");
+    let folder = Path::new("tests/splitting");
     for entry in fs::read_dir(folder).expect("files") {
         let path = entry.expect("a file").path();
         if path.extension().is_some_and(|extension| extension == "sql") {
