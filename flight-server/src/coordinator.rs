@@ -149,6 +149,9 @@ impl Coordinator {
         for task in self.tasks.drain(..) {
             task.await.map_err(|error| Error::internal(format!("the coordinator failed while stopping: {error}")))?;
         }
+        if let Some(scheduler) = self.scheduler.take() {
+            scheduler.stop().await;
+        }
         Ok(())
     }
 

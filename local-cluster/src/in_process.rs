@@ -37,7 +37,7 @@ impl Default for ClusterOptions {
 #[derive(Debug)]
 pub struct LocalCluster {
     executors: Vec<(Handle, TempDir)>,
-    coordinator: Coordinator,
+    coordinator: Option<Coordinator>,
     options: ClusterOptions,
 }
 
@@ -50,13 +50,22 @@ impl LocalCluster {
         if options.executors > 0 && options.coordinator.cluster_address.is_none() {
             options.coordinator.cluster_address = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
         }
-        let coordinator = Coordinator::start(options.coordinator.clone()).await?;
+        let coordinator = Some(Coordinator::start(options.coordinator.clone()).await?);
         let mut cluster = Self { executors: Vec::new(), coordinator, options };
         for _ in 0..cluster.options.executors {
             cluster.start_executor().await?;
         }
-        cluster.coordinator.wait_for_executors(cluster.options.executors).await;
+        cluster.wait_for_executors(cluster.options.executors).await?;
         Ok(cluster)
+    }
+
+    /// Returns when `count` executors take queries.
+    ///
+    /// # Errors
+    /// `Unavailable` without a coordinator.
+    pub async fn wait_for_executors(&self, count: usize) -> Result<(), Error> {
+        self.coordinator()?.wait_for_executors(count).await;
+        Ok(())
     }
 
     /// Adds an executor and waits until it has joined.
@@ -64,16 +73,26 @@ impl LocalCluster {
     /// # Errors
     /// Those of the executor; `Invalid` for a coordinator without a cluster port.
     pub async fn start_executor(&mut self) -> Result<(), Error> {
-        let Some(address) = self.coordinator.cluster_address() else {
+        self.start_executor_with(|_| {}).await
+    }
+
+    /// As [`Self::start_executor`], with options that `change` has changed.
+    ///
+    /// # Errors
+    /// As [`Self::start_executor`].
+    pub async fn start_executor_with(&mut self, change: impl FnOnce(&mut Options)) -> Result<(), Error> {
+        let Some(address) = self.coordinator()?.cluster_address() else {
             return Err(Error::invalid("this coordinator takes no executors"));
         };
         let directory = tempfile::tempdir()
             .map_err(|error| Error::unavailable(format!("cannot make a work directory: {error}")))?;
-        let options = Options {
+        let mut options = Options {
             vcores: self.options.vcores,
             memory_bytes_max: self.options.executor_memory_bytes_max,
+            transport: self.options.coordinator.scheduler.transport.clone(),
             ..Options::new(address.to_string(), directory.path())
         };
+        change(&mut options);
         let mut executor = Executor::start(options, CancellationToken::new()).await?;
         executor.joined().await?;
         self.executors.push((executor, directory));
@@ -95,17 +114,33 @@ impl LocalCluster {
         executor.wait().await
     }
 
+    /// Stops the coordinator and starts another one in its place, on the same cluster port. Executors are left alone.
+    ///
+    /// # Errors
+    /// Those of the coordinator.
+    pub async fn restart_coordinator(&mut self) -> Result<(), Error> {
+        let Some(coordinator) = self.coordinator.take() else { return Err(no_coordinator()) };
+        let cluster_address = coordinator.cluster_address();
+        coordinator.stop().await?;
+        let options = CoordinatorOptions { cluster_address, ..self.options.coordinator.clone() };
+        self.coordinator = Some(Coordinator::start(options).await?);
+        Ok(())
+    }
+
     /// A connection to the coordinator that does not leave the process.
     ///
     /// # Errors
     /// `Unavailable` when it has stopped.
     pub fn connect(&self) -> Result<DuplexStream, Error> {
-        self.coordinator.connect()
+        self.coordinator()?.connect()
     }
 
     /// The coordinator.
-    pub fn coordinator(&self) -> &Coordinator {
-        &self.coordinator
+    ///
+    /// # Errors
+    /// `Unavailable` if it could not be restarted.
+    pub fn coordinator(&self) -> Result<&Coordinator, Error> {
+        self.coordinator.as_ref().ok_or_else(no_coordinator)
     }
 
     /// Stops everything and returns when it is done.
@@ -116,6 +151,13 @@ impl LocalCluster {
         while !self.executors.is_empty() {
             self.stop_executor().await?;
         }
-        self.coordinator.stop().await
+        match self.coordinator.take() {
+            Some(coordinator) => coordinator.stop().await,
+            None => Ok(()),
+        }
     }
+}
+
+fn no_coordinator() -> Error {
+    Error::unavailable("the coordinator has stopped")
 }

@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use sqllogictest::{MakeConnection, Record, Runner};
 
 use crate::cell::Letter;
-use crate::session::Session;
+use crate::session::{Place, Session};
 
 /// Where the files are that tests read and write.
 #[derive(Debug, Clone)]
@@ -73,13 +73,13 @@ pub fn find(path: &Path) -> io::Result<Vec<PathBuf>> {
 ///
 /// # Errors
 /// Every record that failed: later ones are run all the same.
-pub async fn run<F, C>(file: &Path, fixtures: &Fixtures, connect: F) -> Result<(), Failure>
+pub async fn run<F, C>(file: &Path, fixtures: &Fixtures, place: Place, connect: F) -> Result<(), Failure>
 where
     F: Fn() -> C,
     C: Future<Output = Result<Client, Error>> + Send + 'static,
 {
     let records = sqllogictest::parse_file::<Letter>(file).map_err(|error| Failure::from(error.to_string()))?;
-    let mut runner = runner(fixtures, connect);
+    let mut runner = runner(fixtures, place, connect);
     let mut failed = Vec::new();
     for record in records {
         if matches!(record, Record::Halt { .. }) {
@@ -102,13 +102,14 @@ where
     F: Fn() -> C,
     C: Future<Output = Result<Client, Error>> + Send + 'static,
 {
-    let mut runner = runner(fixtures, connect);
+    let mut runner = runner(fixtures, Place::Chosen, connect);
     let done = runner.update_test_file(file, " ", is_equal, same_text, is_same_type).await;
     done.map_err(|error| Failure::from(format!("could not update {}: {error}", file.display())))
 }
 
 fn runner<F, C>(
     fixtures: &Fixtures,
+    place: Place,
     connect: F,
 ) -> Runner<Session, impl MakeConnection<Conn = Session, MakeFuture = BoxFuture<'static, Result<Session, Error>>>>
 where
@@ -117,8 +118,11 @@ where
 {
     let mut runner = Runner::new(move || {
         let client = connect();
-        async move { client.await.map(Session::new) }.boxed()
+        async move { Session::open(client.await?, place).await }.boxed()
     });
+    if place == Place::Executors {
+        runner.add_label("executors");
+    }
     runner.with_validator(is_equal);
     runner.with_normalizer(same_text);
     runner.with_column_validator(is_same_type);

@@ -9,25 +9,40 @@ use sqllogictest::{AsyncDB, DBOutput};
 
 use crate::cell::{self, Letter};
 
+/// Where the statements of a file run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Where the coordinator chooses.
+    Chosen,
+    /// On the executors, except for what can only run in the coordinator.
+    Executors,
+}
+
 /// One session of a coordinator.
 #[derive(Debug)]
 pub struct Session {
     client: Client,
+    place: Place,
 }
 
 impl Session {
     /// A session on the connection of `client`.
-    pub fn new(client: Client) -> Self {
-        Self { client }
+    ///
+    /// # Errors
+    /// Those of the coordinator.
+    pub async fn open(client: Client, place: Place) -> Result<Self, Error> {
+        let session = Self { client, place };
+        if place == Place::Executors {
+            session.set_mode("staged").await?;
+        }
+        Ok(session)
     }
-}
 
-#[async_trait]
-impl AsyncDB for Session {
-    type Error = Error;
-    type ColumnType = Letter;
+    async fn set_mode(&self, mode: &str) -> Result<(), Error> {
+        self.execute(&format!("SET grappe.execution_mode = '{mode}'")).await.map(|_| ())
+    }
 
-    async fn run(&mut self, sql: &str) -> Result<DBOutput<Letter>, Error> {
+    async fn execute(&self, sql: &str) -> Result<DBOutput<Letter>, Error> {
         let mut query = self.client.execute(sql).await?;
         let stream = query.stream().await?;
         let schema = stream.schema();
@@ -39,6 +54,24 @@ impl AsyncDB for Session {
                 let types = schema.fields().iter().map(|field| Letter::of(field.data_type())).collect();
                 Ok(DBOutput::Rows { types, rows: rows(&batches)? })
             }
+        }
+    }
+}
+
+#[async_trait]
+impl AsyncDB for Session {
+    type Error = Error;
+    type ColumnType = Letter;
+
+    async fn run(&mut self, sql: &str) -> Result<DBOutput<Letter>, Error> {
+        match self.execute(sql).await {
+            Err(error) if self.place == Place::Executors && error.message.contains("cannot run in staged mode") => {
+                self.set_mode("local").await?;
+                let output = self.execute(sql).await;
+                self.set_mode("staged").await?;
+                output
+            }
+            output => output,
         }
     }
 

@@ -2,13 +2,21 @@
 //!
 //! The answer is found before anything is sent: an executor that cannot decode a node would fail the whole query.
 
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::catalog::TableProvider;
 use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::datasource::file_format::arrow::ArrowFormat;
+use datafusion::datasource::file_format::csv::CsvFormat;
+use datafusion::datasource::file_format::json::JsonFormat;
+use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::ListingTable;
 use datafusion::datasource::source_as_provider;
 use datafusion::datasource::{ViewTable, empty::EmptyTable};
 use datafusion::logical_expr::{LogicalPlan, TableScan};
 
+use crate::catalog::GlobTable;
 use crate::functions::range::SeriesTable;
 
 /// `Ok` if every node of `plan` can run on executors, else the reason in a few words.
@@ -25,7 +33,18 @@ pub fn can_distribute(plan: &LogicalPlan) -> Result<(), String> {
     }
 }
 
+/// Parts of a sorted result are fetched with their dictionaries as plain values, and merged by the types of the plan.
+fn dictionary(node: &LogicalPlan) -> Option<String> {
+    let is_dictionary = |field: &&Arc<Field>| matches!(field.data_type(), DataType::Dictionary(..));
+    let column = node.schema().fields().iter().find(is_dictionary)?;
+    Some(format!("\"{}\" is a dictionary: CAST it AS VARCHAR", column.name()))
+}
+
 fn refusal(node: &LogicalPlan) -> Option<String> {
+    dictionary(node).or_else(|| kind_refusal(node))
+}
+
+fn kind_refusal(node: &LogicalPlan) -> Option<String> {
     match node {
         LogicalPlan::TableScan(scan) => scan_refusal(scan),
         LogicalPlan::RecursiveQuery(query) => Some(format!("\"{}\" is a recursive query", query.name)),
@@ -71,14 +90,25 @@ fn scan_refusal(scan: &TableScan) -> Option<String> {
 /// Tables whose scans an executor can decode, in as many parts as they have. DataFusion's own series loses its
 /// projection on the way, so it stays.
 fn is_shippable(provider: &dyn TableProvider) -> bool {
-    provider.is::<ListingTable>() || provider.is::<SeriesTable>() || provider.is::<EmptyTable>()
+    let files = provider.downcast_ref::<GlobTable>().map(GlobTable::files).or_else(|| provider.downcast_ref());
+    match files {
+        Some(files) => is_shippable_format(files),
+        None => provider.is::<SeriesTable>() || provider.is::<EmptyTable>(),
+    }
+}
+
+/// DataFusion's encoding of scans has no place for the compression of text files, and none for Avro in the way it is
+/// built here.
+fn is_shippable_format(files: &ListingTable) -> bool {
+    let format = &files.options().format;
+    let is_plain = format.compression_type().is_none_or(|compression| !compression.is_compressed());
+    let is_text = format.is::<CsvFormat>() || format.is::<JsonFormat>();
+    (is_text && is_plain) || format.is::<ParquetFormat>() || format.is::<ArrowFormat>()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use datafusion::arrow::datatypes::{DataType, Field, Schema};
+    use datafusion::arrow::datatypes::Schema;
     use datafusion::datasource::MemTable;
     use datafusion::prelude::SessionContext;
 

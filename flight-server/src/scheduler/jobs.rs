@@ -19,6 +19,10 @@ use ballista_scheduler::cluster::{JobState, JobStateEventStream};
 use ballista_scheduler::state::execution_graph::ExecutionGraphBox;
 use dashmap::DashMap;
 use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::config::ConfigOptions;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::sanity_checker::SanityCheckPlan;
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use engine::distributed::wire::read_error;
 use engine::{Error, Progress};
@@ -40,12 +44,14 @@ pub(crate) enum Phase {
     Failed(Error),
     /// It can no longer end, through no fault of its own: start it again.
     Broken(String),
+    /// Ballista could begin with it, but not go on: it must run elsewhere.
+    Unsuitable(String),
 }
 
 impl Phase {
     /// Whether nothing more will happen.
     pub(crate) fn is_final(&self) -> bool {
-        matches!(self, Self::Done(_) | Self::Failed(_) | Self::Broken(_))
+        matches!(self, Self::Done(_) | Self::Failed(_) | Self::Broken(_) | Self::Unsuitable(_))
     }
 }
 
@@ -161,11 +167,17 @@ impl Job {
         self.advance(Phase::Failed(error));
     }
 
-    fn launched(&self, task: (u32, u32), executor: &str) {
+    /// Notes a launch; `false` if the job was put away, and its executors have been told or are about to be.
+    fn launched(&self, task: (u32, u32), executor: &str) -> bool {
         let mut tasks = self.tasks.lock();
+        // Under the lock: whoever reads the executors of a closed job sees this one, or it is not sent anything.
+        if self.is_closed() {
+            return false;
+        }
         tasks.running.insert(task, executor.to_owned());
         tasks.executors.insert(executor.to_owned());
         tasks.changed = Instant::now();
+        true
     }
 
     /// Notes a report; `false` if it was noted before.
@@ -259,11 +271,12 @@ impl Jobs {
         self.jobs.remove(id);
     }
 
-    /// A task is about to be sent to an executor. Reports can arrive before the answer.
-    pub(crate) fn launched(&self, definition: &MultiTaskDefinition, executor: &str) {
-        if let Some(job) = self.known(&JobId::new(definition.job_id.clone())) {
-            definition.task_ids.iter().for_each(|task| job.launched((definition.stage_id, task.task_id), executor));
-        }
+    /// A task is about to be sent to an executor; reports can arrive before the answer. `false` if its job was put away
+    /// since Ballista bound the task: it must not be sent, for nobody would ever cancel it. Ballista has its virtual
+    /// cores back already.
+    pub(crate) fn launched(&self, definition: &MultiTaskDefinition, executor: &str) -> bool {
+        let Some(job) = self.known(&JobId::new(definition.job_id.clone())) else { return false };
+        definition.task_ids.iter().all(|task| job.launched((definition.stage_id, task.task_id), executor))
     }
 
     /// The reports among `reports` that are news. Executors send a report again until it is acknowledged, and Ballista
@@ -322,6 +335,19 @@ impl Jobs {
     }
 }
 
+/// Adaptive planning puts exchanges into a plan whose orders were settled without them, and checks them only when the
+/// first stage has ended: of an error it then keeps no record but a line in the log, and the job hangs. One way there is
+/// `ORDER BY` a column that is a constant in each branch of a `UNION ALL`.
+fn check_exchanges(plan: &Arc<dyn ExecutionPlan>) -> Result<(), String> {
+    match SanityCheckPlan::new().optimize(Arc::clone(plan), &ConfigOptions::default()) {
+        Err(error) if error.to_string().contains("does not satisfy order requirements") => {
+            Err("its order does not survive the exchange between two stages".to_owned())
+        }
+        // What else it finds is settled by adaptive planning on the way.
+        _ => Ok(()),
+    }
+}
+
 #[async_trait]
 impl JobState for Jobs {
     fn accept_job(&self, id: &JobId, _name: &str, _queued_at: u64) -> BallistaResult<()> {
@@ -339,7 +365,12 @@ impl JobState for Jobs {
         graph: &ExecutionGraphBox,
         _subscriber: Option<JobStatusSubscriber>,
     ) -> BallistaResult<()> {
-        self.job(&id).advance(Phase::Running(graph.physical_plan().schema()));
+        let plan = graph.physical_plan();
+        if let Err(reason) = check_exchanges(&plan) {
+            self.job(&id).advance(Phase::Unsuitable(reason.clone()));
+            return Err(BallistaError::General(reason));
+        }
+        self.job(&id).advance(Phase::Running(plan.schema()));
         Ok(())
     }
 

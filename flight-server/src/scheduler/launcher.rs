@@ -119,8 +119,8 @@ impl TaskLauncher for Launcher {
         tasks: Vec<MultiTaskDefinition>,
         _: &ExecutorManager,
     ) -> BallistaResult<HashSet<JobId>> {
-        let (tasks, refused) = self.split_off_too_large(tasks);
-        tasks.iter().for_each(|task| self.jobs.launched(task, &executor.id));
+        let (mut tasks, refused) = self.split_off_too_large(tasks);
+        tasks.retain(|task| self.jobs.launched(task, &executor.id));
         let address = format!("{}:{}", executor.host, executor.grpc_port);
         for chunk in chunks(tasks) {
             let message = LaunchMultiTaskParams { multi_tasks: chunk, scheduler_endpoint: String::new() };

@@ -84,6 +84,8 @@ impl Member {
 pub(crate) struct Members {
     /// Ballista's own accounting of free virtual cores.
     slots: InMemoryClusterState,
+    /// Virtual cores that tasks have been bound to and not given back, by executor.
+    bound: Mutex<HashMap<String, u32>>,
     table: Mutex<HashMap<String, Member>>,
     /// Executors that were lost, for display.
     lost: Mutex<Vec<(Instant, ExecutorSummary)>>,
@@ -103,6 +105,7 @@ impl Members {
     pub(crate) fn new(jobs: Arc<Jobs>, options: &SchedulerOptions) -> Self {
         Self {
             slots: InMemoryClusterState::default(),
+            bound: Mutex::default(),
             table: Mutex::default(),
             lost: Mutex::default(),
             jobs,
@@ -148,7 +151,7 @@ impl Members {
         let other = table.values().find(is_other);
         match other {
             Some(other) if other.state(self.lost_after) != State::Lost => Err(Error::already_exists(format!(
-                "an executor named {} is a member already (process {} at {}): choose another --id, or wait {:?} if it is dead",
+                "an executor named {} is a member already (process {} at {}): choose another --name, or wait {:?} if it is dead",
                 hello.name, other.hello.pid, other.address, self.lost_after
             ))),
             _ => Ok(()),
@@ -273,10 +276,25 @@ impl ClusterState for Members {
         active_jobs: Arc<HashMap<JobId, JobInfoCache>>,
         executors: Option<HashSet<String>>,
     ) -> BallistaResult<Vec<BoundTask>> {
-        self.slots.bind_schedulable_tasks(distribution, active_jobs, executors).await
+        let tasks = self.slots.bind_schedulable_tasks(distribution, active_jobs, executors).await?;
+        let mut bound = self.bound.lock();
+        for (executor, task) in &tasks {
+            *bound.entry(executor.clone()).or_default() += task.vcores_consumed;
+        }
+        Ok(tasks)
     }
 
-    async fn unbind_tasks(&self, slots: Vec<ExecutorSlot>) -> BallistaResult<()> {
+    /// Ballista gives the virtual cores of a task back twice when its job is cancelled between binding and launching:
+    /// an executor would seem to have more than it has, for ever.
+    async fn unbind_tasks(&self, mut slots: Vec<ExecutorSlot>) -> BallistaResult<()> {
+        {
+            let mut bound = self.bound.lock();
+            for (executor, vcores) in &mut slots {
+                let held = bound.entry(executor.clone()).or_default();
+                *vcores = (*vcores).min(*held);
+                *held -= *vcores;
+            }
+        }
         self.slots.unbind_tasks(slots).await
     }
 
@@ -312,6 +330,7 @@ impl ClusterState for Members {
         }
         self.count_active();
         self.jobs.executor_lost(id);
+        self.bound.lock().remove(id);
         self.slots.remove_executor(id).await
     }
 

@@ -37,6 +37,8 @@ use engine::distributed::codec::ballista_codec;
 use engine::distributed::transport::{MESSAGE_BYTES_MAX, Transport};
 use engine::{Error, Execution, Result};
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::transport::server::TcpIncoming;
 
 use crate::system;
@@ -90,7 +92,8 @@ pub(crate) struct Scheduler {
     members: Arc<Members>,
     execution: Arc<StagedExecution>,
     _sweeper: SpawnedTask<()>,
-    _port: SpawnedTask<()>,
+    port: AbortOnDropHandle<()>,
+    stop: CancellationToken,
 }
 
 impl Scheduler {
@@ -105,7 +108,10 @@ impl Scheduler {
         let executors = Arc::new(Executors::new(options.transport.clone()));
         let ballista = start_ballista(&options, address, &jobs, &members, &executors).await?;
         let service = ClusterService::new(Arc::clone(&ballista), Arc::clone(&members), Arc::clone(&jobs), &options);
-        let port = serve(&options.transport, listener, service)?;
+        let stop = CancellationToken::new();
+        let port = serve(&options.transport, listener, service, stop.clone())?;
+        #[expect(clippy::disallowed_methods, reason = "the handle is kept and aborts with the scheduler")]
+        let port = AbortOnDropHandle::new(tokio::spawn(port));
         let (sweeper, sweeps) = Sweeper::new(Arc::clone(&ballista), Arc::clone(&jobs), executors);
         let cluster = Cluster::new(options, ballista, Arc::clone(&members), jobs, sweeper);
         Ok(Self {
@@ -113,8 +119,17 @@ impl Scheduler {
             members,
             execution: Arc::new(StagedExecution::new(cluster)),
             _sweeper: SpawnedTask::spawn(sweeps),
-            _port: SpawnedTask::spawn(port),
+            port,
+            stop,
         })
+    }
+
+    /// Closes the cluster port and returns when it is closed.
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        if let Err(error) = self.port.await {
+            tracing::error!(%error, "the cluster port did not close well");
+        }
     }
 
     /// Where executors join.
@@ -191,6 +206,7 @@ fn serve(
     transport: &Transport,
     listener: TcpListener,
     service: ClusterService,
+    stop: CancellationToken,
 ) -> Result<impl Future<Output = ()> + use<>> {
     let service = SchedulerGrpcServer::new(service)
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
@@ -198,7 +214,7 @@ fn serve(
     let router = transport.server()?.add_service(service);
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     Ok(async move {
-        if let Err(error) = router.serve_with_incoming(incoming).await {
+        if let Err(error) = router.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()).await {
             tracing::error!(%error, "the cluster port is closed");
         }
     })

@@ -59,7 +59,7 @@ impl Drop for Attempt {
 
 impl Query {
     /// Submits the plan and returns when Ballista has planned it.
-    pub(crate) async fn start(cluster: Arc<Cluster>, request: StartRequest) -> Result<Arc<Self>> {
+    pub(crate) async fn start(cluster: Arc<Cluster>, request: StartRequest) -> Result<Arc<Self>, NotStarted> {
         let state = cluster.state(&request.state);
         let (plan, analyze_schema) = match request.plan {
             LogicalPlan::Analyze(analyze) => (analyze.input.as_ref().clone(), Some(Arc::clone(analyze.schema.inner()))),
@@ -133,6 +133,7 @@ impl Query {
                 Phase::Done(locations) => return Ok(locations),
                 Phase::Failed(error) => return Err(Setback::Error(error)),
                 Phase::Broken(reason) => return Err(Setback::Lost(reason)),
+                Phase::Unsuitable(reason) => return Err(Setback::Error(Error::internal(reason))),
                 Phase::Planning | Phase::Running(_) => {}
             }
             tokio::select! {
@@ -206,6 +207,21 @@ impl Query {
     }
 }
 
+/// Why there is no query.
+#[derive(Debug)]
+pub(crate) enum NotStarted {
+    /// The statement's own fault, or a limit.
+    Error(Error),
+    /// Stages cannot run it.
+    Unsuitable(String),
+}
+
+impl<E: Into<Error>> From<E> for NotStarted {
+    fn from(error: E) -> Self {
+        Self::Error(error.into())
+    }
+}
+
 /// Why an attempt did not end well.
 enum Setback {
     /// The statement's own fault, or a limit.
@@ -250,7 +266,7 @@ async fn submit(cluster: &Arc<Cluster>, query_id: &str, state: &SessionState, pl
 
 impl Attempt {
     /// Returns the columns of the result when Ballista has planned the job.
-    async fn planned(&self, state: &SessionState, plan: &LogicalPlan) -> Result<SchemaRef> {
+    async fn planned(&self, state: &SessionState, plan: &LogicalPlan) -> Result<SchemaRef, NotStarted> {
         let mut phases = self.job.phases();
         let phase = phases.wait_for(|phase| !matches!(phase, Phase::Planning)).await;
         let phase = phase.map_err(|_| Error::internal("the scheduler has stopped"))?.clone();
@@ -259,11 +275,12 @@ impl Attempt {
             Phase::Failed(error) => {
                 // Ballista tells planning errors as text only: planning once more tells the error itself.
                 state.create_physical_plan(plan).await?;
-                Err(error)
+                Err(error.into())
             }
+            Phase::Unsuitable(reason) => Err(NotStarted::Unsuitable(reason)),
             // It has ended already.
             Phase::Done(_) | Phase::Broken(_) => Ok(state.create_physical_plan(plan).await?.schema()),
-            Phase::Planning => Err(Error::internal("the job is still planned")),
+            Phase::Planning => Err(Error::internal("the job is still planned").into()),
         }
     }
 }

@@ -7,12 +7,15 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use engine::distributed::eligibility::can_distribute;
 use engine::distributed::profile::{staged_config, staged_state};
-use engine::{Availability, Execution, Mode, Result, Running, StartRequest};
+use engine::{
+    Availability, Execution, LocalExecution, Mode, ModeSetting, Result, Running, StartRequest, cannot_run,
+    grappe_options,
+};
 
 use crate::scheduler::explain::stages_before;
 use crate::scheduler::jobs::Jobs;
 use crate::scheduler::members::Members;
-use crate::scheduler::query::{Query, StagedRunning};
+use crate::scheduler::query::{NotStarted, Query, StagedRunning};
 use crate::scheduler::result::ResultReader;
 use crate::scheduler::sweeper::Sweeper;
 use crate::scheduler::{Ballista, SchedulerOptions};
@@ -64,6 +67,10 @@ impl StagedExecution {
     }
 }
 
+fn is_free_to_choose(request: &StartRequest) -> bool {
+    grappe_options(request.state.config()).execution_mode == ModeSetting::Auto
+}
+
 #[async_trait]
 impl Execution for StagedExecution {
     fn mode(&self) -> Mode {
@@ -84,8 +91,15 @@ impl Execution for StagedExecution {
     }
 
     async fn start(&self, request: StartRequest) -> Result<Arc<dyn Running>> {
-        let query = Query::start(Arc::clone(&self.cluster), request).await?;
-        Ok(Arc::new(StagedRunning::new(query)))
+        match Query::start(Arc::clone(&self.cluster), request.clone()).await {
+            Ok(query) => Ok(Arc::new(StagedRunning::new(query))),
+            Err(NotStarted::Error(error)) => Err(error),
+            Err(NotStarted::Unsuitable(reason)) if is_free_to_choose(&request) => {
+                tracing::info!(query = %request.query_id, %reason, "the query runs in the coordinator");
+                LocalExecution.start(request).await
+            }
+            Err(NotStarted::Unsuitable(reason)) => Err(cannot_run(Mode::Staged, &reason)),
+        }
     }
 
     async fn explain(&self, request: StartRequest) -> Result<Vec<(String, String)>> {
