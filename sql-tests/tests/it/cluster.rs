@@ -21,9 +21,9 @@ type Outcome = Result<(), Failed>;
 
 /// All tests of this file.
 pub(crate) fn trials() -> Vec<Trial> {
-    fn trial<F: Future<Output = Outcome>>(name: &str, test: fn() -> F) -> Trial
+    fn trial<F>(name: &str, test: fn() -> F) -> Trial
     where
-        F: 'static,
+        F: Future<Output = Outcome> + 'static,
     {
         Trial::test(format!("cluster/{name}"), move || tokio::runtime::Runtime::new()?.block_on(test()))
     }
