@@ -14,6 +14,7 @@ use datafusion::common::Result;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::metrics::MetricsSet;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PhysicalExpr, PlanProperties, replace_children_if_necessary,
 };
@@ -21,17 +22,23 @@ use engine::Error;
 use futures::{Stream, StreamExt};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-/// Wraps every node of `plan` except its root, the shuffle writer, which only moves what comes from below.
+use crate::compact::compact;
+
+/// Wraps every node of `plan` except its root, the shuffle writer, which only moves what comes from below; what it is
+/// given is made compact.
 pub(crate) fn cancellable(plan: Arc<dyn ExecutionPlan>, token: &CancellationToken) -> Result<Arc<dyn ExecutionPlan>> {
     let children = plan
         .children()
         .into_iter()
         .map(|child| {
             let wrap = |node: Arc<dyn ExecutionPlan>| {
-                let wrapped: Arc<dyn ExecutionPlan> = Arc::new(Cancellable { inner: node, token: token.clone() });
-                Ok(Transformed::yes(wrapped))
+                let wrapped = Cancellable { inner: node, token: token.clone(), is_written: false };
+                Ok(Transformed::yes(Arc::new(wrapped) as Arc<dyn ExecutionPlan>))
             };
-            Arc::clone(child).transform_up(wrap).data()
+            let below = Arc::clone(child).transform_up(wrap).data()?;
+            let below: Arc<dyn ExecutionPlan> =
+                Arc::new(Cancellable { inner: below, token: token.clone(), is_written: true });
+            Ok(below)
         })
         .collect::<Result<Vec<_>>>()?;
     replace_children_if_necessary(plan, children)
@@ -42,6 +49,8 @@ pub(crate) fn cancellable(plan: Arc<dyn ExecutionPlan>, token: &CancellationToke
 struct Cancellable {
     inner: Arc<dyn ExecutionPlan>,
     token: CancellationToken,
+    /// Whether its batches go to a shuffle file next.
+    is_written: bool,
 }
 
 impl DisplayAs for Cancellable {
@@ -80,7 +89,7 @@ impl ExecutionPlan for Cancellable {
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
         let inner = replace_children_if_necessary(Arc::clone(&self.inner), children)?;
-        Ok(Arc::new(Self { inner, token: self.token.clone() }))
+        Ok(Arc::new(Self { inner, token: self.token.clone(), is_written: self.is_written }))
     }
 
     fn metrics(&self) -> Option<MetricsSet> {
@@ -92,7 +101,11 @@ impl ExecutionPlan for Cancellable {
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let inner = self.inner.execute(partition, context)?;
+        let mut inner = self.inner.execute(partition, context)?;
+        if self.is_written {
+            let compacted = inner.map(|batch| compact(batch?));
+            inner = Box::pin(RecordBatchStreamAdapter::new(self.inner.schema(), compacted));
+        }
         let cancelled = Box::pin(self.token.clone().cancelled_owned());
         Ok(Box::pin(CancellableStream { inner, cancelled, is_ended: false }))
     }

@@ -12,6 +12,7 @@
 //! Nothing here is global to the process: several executors can live in one. This crate never sees the coordinator's.
 
 mod cancel;
+mod compact;
 mod coordinator;
 mod handle;
 mod options;
