@@ -4,17 +4,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use datafusion::catalog::SchemaProvider;
+use datafusion::error::DataFusionError;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::prelude::SessionConfig;
+use parking_lot::Mutex;
+use tempfile::TempDir;
 
-use crate::Result;
 use crate::catalog::Catalog;
 use crate::config::session_config;
 use crate::execution::Modes;
 use crate::memory::{fit_to_memory, memory_pool};
 use crate::session::Session;
 use crate::storage::{StorageOptions, StoreRegistry};
+use crate::{Error, Result};
 
 /// Bytes of Parquet footers and page indexes kept, checked against size and time of the file at every use.
 const METADATA_CACHE_BYTES: usize = 64 << 20;
@@ -55,20 +58,25 @@ pub struct Engine {
     system: Arc<dyn SchemaProvider>,
     modes: Modes,
     defaults: SessionConfig,
+    /// Directory of tables whose rows were sent to us; made when first needed if none was given.
+    tables_dir: Option<PathBuf>,
+    made_tables_dir: Mutex<Option<TempDir>>,
 }
 
 impl Engine {
-    /// An engine over `catalog`, with the live tables of `system` and the ways to run a statement in `modes`.
+    /// An engine over `catalog`, with the live tables of `system` and the ways to run a statement in `modes`. Rows that
+    /// clients send are kept under `tables_dir`, as long as the engine if none is given.
     pub fn new(
         runtime: Arc<RuntimeEnv>,
         partitions: usize,
         catalog: Arc<dyn Catalog>,
         system: Arc<dyn SchemaProvider>,
         modes: Modes,
+        tables_dir: Option<PathBuf>,
     ) -> Arc<Self> {
         let mut defaults = session_config(partitions);
         fit_to_memory(&mut defaults, runtime.memory_pool.as_ref(), partitions);
-        Arc::new(Self { runtime, catalog, system, modes, defaults })
+        Arc::new(Self { runtime, catalog, system, modes, defaults, tables_dir, made_tables_dir: Mutex::default() })
     }
 
     /// A new conversation.
@@ -84,6 +92,27 @@ impl Engine {
     /// Schemas and tables.
     pub fn catalog(&self) -> &Arc<dyn Catalog> {
         &self.catalog
+    }
+
+    /// Where rows that clients send are kept.
+    ///
+    /// # Errors
+    /// `Denied` or `Exhausted` if it cannot be made.
+    pub(crate) fn tables_dir(&self) -> Result<PathBuf> {
+        if let Some(directory) = &self.tables_dir {
+            std::fs::create_dir_all(directory)
+                .map_err(|error| Error::from(DataFusionError::from(error)).context(directory.display().to_string()))?;
+            return Ok(directory.clone());
+        }
+        let mut made = self.made_tables_dir.lock();
+        if made.is_none() {
+            let directory = tempfile::Builder::new().prefix("grappe-tables-").tempdir();
+            *made = Some(directory.map_err(|error| Error::from(DataFusionError::from(error)))?);
+        }
+        match made.as_ref() {
+            Some(directory) => Ok(directory.path().to_owned()),
+            None => Err(Error::internal("a directory that was made is gone")),
+        }
     }
 
     pub(crate) fn system(&self) -> &Arc<dyn SchemaProvider> {

@@ -20,6 +20,7 @@ mod engine;
 mod error;
 mod execution;
 pub mod functions;
+mod ingest;
 mod memory;
 mod nearest;
 mod session;
@@ -34,6 +35,7 @@ pub use execution::{
     Availability, Choice, Execution, LocalExecution, Mode, Modes, Progress, Running, StartRequest, cannot_run,
     spillable,
 };
+pub use ingest::{IfExists, IngestTarget};
 pub use memory::fit_to_memory;
 pub use session::{Session, Started, TableFacts};
 pub use sql::{Effect, Statement};

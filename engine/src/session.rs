@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use datafusion::arrow::array::{RecordBatch, new_null_array};
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::information_schema::INFORMATION_SCHEMA;
-use datafusion::common::TableReference;
+use datafusion::common::{Constraint, TableReference};
+use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Explain, LogicalPlan, Statement as SessionStatement, TableType};
 use datafusion::prelude::SessionConfig;
 use parking_lot::RwLock;
@@ -15,7 +17,8 @@ use crate::engine::Engine;
 use crate::execution::{Choice, Explained, PlainResult, Running, StartRequest, result_schema, run_to_end};
 use crate::nearest::suggestion;
 use crate::sql::{
-    Effect, PreparedPlans, Statement, parse_statement, refuse_what_would_be_wrong, reset_setting, run_ddl, set_setting,
+    Effect, PreparedPlans, Statement, number_placeholders, parse_statement, refuse_what_would_be_wrong, reset_setting,
+    run_ddl, set_setting,
 };
 use crate::state::StateSeed;
 use crate::{Error, ErrorKind, Result};
@@ -59,6 +62,10 @@ impl Session {
         Self { engine, config: RwLock::new(config), prepared: PreparedPlans::default() }
     }
 
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
     /// Parses `sql`, resolves its names and types.
     ///
     /// # Errors
@@ -66,7 +73,8 @@ impl Session {
     pub async fn plan(&self, sql: &str) -> Result<Statement> {
         let seed = self.seed();
         let parser_state = CatalogView::new(seed.clone()).state(None);
-        let syntax = parse_statement(&parser_state, sql)?;
+        let mut syntax = parse_statement(&parser_state, sql)?;
+        number_placeholders(&mut syntax)?;
         refuse_what_would_be_wrong(&syntax)?;
         let references = parser_state.resolve_table_references(&syntax)?;
         let lists_names = references.iter().any(|name| name.schema() == Some("information_schema"));
@@ -133,13 +141,81 @@ impl Session {
     ///
     /// # Errors
     /// As [`Self::start`].
-    pub async fn result_schema(&self, statement: Statement) -> Result<SchemaRef> {
+    pub async fn result_schema(&self, mut statement: Statement) -> Result<SchemaRef> {
+        let parameters = Arc::new(statement.parameters()?);
+        if !parameters.fields().is_empty() {
+            // Planned with a value of the right type for each: none has been given yet.
+            let nulls = parameters.fields().iter().map(|field| new_null_array(field.data_type(), 1)).collect();
+            statement = statement.bound(&RecordBatch::try_new(parameters, nulls).map_err(DataFusionError::from)?)?;
+        }
         // Planned here and never run: executors must not begin with what is only looked at.
         let choice = self.engine.modes().local("it is only planned");
         match self.start("", statement, choice).await? {
             Started::Rows(running) => Ok(running.schema()),
             Started::Done { .. } => Ok(Arc::new(Schema::empty())),
         }
+    }
+
+    /// The schema that an unqualified name means.
+    pub fn default_schema(&self) -> String {
+        self.config.read().options().catalog.default_schema.clone()
+    }
+
+    /// Makes unqualified names mean tables of `schema`.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such schema.
+    pub async fn set_default_schema(&self, schema: &str) -> Result<()> {
+        if !self.schemas().await?.iter().any(|known| known == schema) {
+            return Err(Error::not_found(format!("schema \"{schema}\" does not exist")));
+        }
+        self.set_option("datafusion.catalog.default_schema", schema)
+    }
+
+    /// The value of a setting, if there is such a setting and it has one.
+    pub fn option(&self, key: &str) -> Option<String> {
+        let entries = self.config.read().options().entries();
+        entries.into_iter().find(|entry| entry.key == key).and_then(|entry| entry.value)
+    }
+
+    /// The settings that are ours and not DataFusion's, with their values.
+    pub fn own_options(&self) -> Vec<(String, String)> {
+        let entries = self.config.read().options().entries();
+        let ours = entries.into_iter().filter(|entry| entry.key.starts_with("grappe."));
+        ours.filter_map(|entry| Some((entry.key, entry.value?))).collect()
+    }
+
+    /// As `SET`.
+    ///
+    /// # Errors
+    /// `Invalid` for an unknown key or a bad value, `Denied` for a key of the process.
+    pub fn set_option(&self, key: &str, value: &str) -> Result<()> {
+        set_setting(&mut self.config.write(), key, value)
+    }
+
+    /// As `RESET`.
+    ///
+    /// # Errors
+    /// As [`Self::set_option`].
+    pub fn reset_option(&self, key: &str) -> Result<()> {
+        reset_setting(&mut self.config.write(), &self.engine.session_config(), key)
+    }
+
+    /// Columns of the primary key of a table, in order; none if there is no such table or key.
+    ///
+    /// # Errors
+    /// Those of the catalog.
+    pub async fn primary_key(&self, schema: &str, table: &str) -> Result<Vec<String>> {
+        let state = CatalogView::new(self.seed()).state(None);
+        let schema = state.schema_for_ref(TableReference::partial(schema, table))?;
+        let Some(provider) = schema.table(table).await? else { return Ok(Vec::new()) };
+        let columns = provider.schema();
+        let keys = provider.constraints().into_iter().flat_map(|constraints| constraints.iter());
+        let primary = keys.filter_map(|constraint| match constraint {
+            Constraint::PrimaryKey(indices) => Some(indices.clone()),
+            Constraint::Unique(_) => None,
+        });
+        Ok(primary.flatten().map(|index| columns.field(index).name().clone()).collect())
     }
 
     /// Names of all schemas, sorted.

@@ -80,6 +80,7 @@ impl Coordinator {
             Arc::new(MemoryCatalog::new()),
             Arc::new(system),
             modes,
+            spill_dir.as_ref().map(|dir| dir.path().join("tables")),
         );
         let sessions = Arc::new(Sessions::new(engine, options.sessions_max, options.session_idle_seconds_max));
         let (embedded, embedded_connections) = mpsc::unbounded_channel();

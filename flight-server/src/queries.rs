@@ -5,11 +5,12 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use chrono::{DateTime, Utc};
 use dashmap::DashMap;
 use datafusion::execution::SendableRecordBatchStream;
-use engine::{Effect, Error, ErrorKind, Mode, Progress, Result, Running, Session, Started};
+use engine::{Effect, Error, ErrorKind, Mode, Progress, Result, Running, Session, Started, Statement};
 use futures::FutureExt;
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -66,6 +67,21 @@ struct Details {
     elapsed: Option<Duration>,
     ready_since: Option<Instant>,
     work: Option<AbortOnDropHandle<()>>,
+}
+
+/// What a client asks to be run.
+#[derive(Debug, Clone)]
+pub(crate) struct Submission {
+    pub(crate) text: String,
+    /// Rows of parameters, `$1` in the first column.
+    pub(crate) parameters: Option<RecordBatch>,
+}
+
+impl Submission {
+    /// A statement without parameters.
+    pub(crate) fn plain(text: &str) -> Self {
+        Self { text: text.to_owned(), parameters: None }
+    }
 }
 
 /// One statement.
@@ -244,21 +260,45 @@ impl Query {
         }
     }
 
-    /// Plans it, and carries it out if it has an effect.
-    async fn carry_out(&self, session: &Session, text: &str) -> Result<()> {
-        let statement = session.plan(text).await?;
-        {
-            let mut details = self.details.lock();
-            details.tag = statement.tag();
-            details.effect = statement.effect();
+    /// Plans it, and carries it out if it has an effect: once for each row of parameters.
+    async fn carry_out(&self, session: &Session, submission: &Submission) -> Result<()> {
+        let statement = session.plan(&submission.text).await?;
+        self.describe(&statement);
+        let Some(rows) = &submission.parameters else {
+            let parameters = statement.parameters()?.fields().len();
+            if parameters > 0 {
+                return Err(Error::invalid(format!("the statement takes {parameters} parameters, and none is given")));
+            }
+            return self.start_and_note(session, statement).await;
+        };
+        if statement.effect() == Effect::None {
+            return self.start_and_note(session, statement.bound(rows)?).await;
         }
+        let mut rows_affected = None;
+        for bound in statement.bound_to_each(rows)? {
+            if let Started::Done { rows_affected: Some(rows) } = self.start(session, bound?).await? {
+                *rows_affected.get_or_insert(0) += rows;
+            }
+        }
+        self.done(rows_affected);
+        Ok(())
+    }
+
+    fn describe(&self, statement: &Statement) {
+        let mut details = self.details.lock();
+        details.tag = statement.tag();
+        details.effect = statement.effect();
+    }
+
+    async fn start(&self, session: &Session, statement: Statement) -> Result<Started> {
         let choice = session.choose(&statement).await?;
         self.details.lock().mode = Some(choice.execution.mode());
-        match session.start(&self.id, statement, choice).await? {
-            Started::Done { rows_affected } => {
-                self.details.lock().rows_affected = rows_affected;
-                self.end(Ok(()));
-            }
+        session.start(&self.id, statement, choice).await
+    }
+
+    async fn start_and_note(&self, session: &Session, statement: Statement) -> Result<()> {
+        match self.start(session, statement).await? {
+            Started::Done { rows_affected } => self.done(rows_affected),
             Started::Rows(running) => {
                 let mut details = self.details.lock();
                 if details.elapsed.is_some() {
@@ -272,6 +312,20 @@ impl Query {
             }
         }
         Ok(())
+    }
+
+    /// It was about another statement, which has been stopped.
+    fn cancelled_another(&self) {
+        let mut details = self.details.lock();
+        details.tag = "CANCEL QUERY";
+        details.effect = Effect::Definition;
+        drop(details);
+        self.done(None);
+    }
+
+    fn done(&self, rows_affected: Option<u64>) {
+        self.details.lock().rows_affected = rows_affected;
+        self.end(Ok(()));
     }
 
     /// Whether its result has waited for a reader since before `limit` ago.
@@ -306,19 +360,25 @@ impl Queries {
     ///
     /// # Errors
     /// `Exhausted` for a text over the limit.
-    pub(crate) fn submit(&self, session: Arc<Session>, text: &str) -> Result<Arc<Query>> {
-        if text.len() > self.statement_bytes_max {
-            let (bytes, most) = (text.len(), self.statement_bytes_max);
+    pub(crate) fn submit(&self, session: Arc<Session>, submission: Submission) -> Result<Arc<Query>> {
+        if submission.text.len() > self.statement_bytes_max {
+            let (bytes, most) = (submission.text.len(), self.statement_bytes_max);
             let message = format!("the statement has {bytes} bytes, more than statement_bytes_max = {most}");
             return Err(Error::new(ErrorKind::Exhausted, message));
         }
-        let query = Arc::new(Query::new(text));
+        let query = Arc::new(Query::new(&submission.text));
+        if let Some(id) = cancelled_id(&submission.text) {
+            self.get(id)?.cancel();
+            self.remember(&query);
+            query.cancelled_another();
+            return Ok(query);
+        }
         self.remember(&query);
-        let (worker, text) = (Arc::clone(&query), text.to_owned());
+        let worker = Arc::clone(&query);
         #[expect(clippy::disallowed_methods, reason = "the handle is kept by the query and aborts with it")]
         let work = tokio::spawn(async move {
             let cancelled = worker.cancellation();
-            let carried_out = AssertUnwindSafe(worker.carry_out(&session, &text)).catch_unwind();
+            let carried_out = AssertUnwindSafe(worker.carry_out(&session, &submission)).catch_unwind();
             let outcome = tokio::select! {
                 outcome = carried_out => outcome.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))),
                 () = cancelled.cancelled() => Err(Error::cancelled()),
@@ -374,6 +434,19 @@ impl Queries {
             }
         }
     }
+}
+
+/// Whether a text is no statement of the engine's, but one about statements.
+pub(crate) fn is_about_queries(text: &str) -> bool {
+    cancelled_id(text).is_some()
+}
+
+/// The id in `CANCEL QUERY 'id'`, which is no statement of the engine's: it is about statements.
+fn cancelled_id(text: &str) -> Option<&str> {
+    let mut words = text.trim().trim_end_matches(';').split_whitespace();
+    let is_cancel = words.next()?.eq_ignore_ascii_case("cancel") && words.next()?.eq_ignore_ascii_case("query");
+    let id = words.next()?.strip_prefix('\'')?.strip_suffix('\'')?;
+    (is_cancel && words.next().is_none()).then_some(id)
 }
 
 /// What a panic said, as our fault.

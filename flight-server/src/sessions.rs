@@ -60,6 +60,15 @@ impl Sessions {
         Ok(Arc::clone(&self.slots.entry(owner).or_insert_with(open).session))
     }
 
+    /// Ends the session of whoever sent `request`.
+    ///
+    /// # Errors
+    /// `Internal` for a request without a connection.
+    pub(crate) fn close<T>(&self, request: &Request<T>) -> Result<()> {
+        self.slots.remove(&owner(request.metadata(), request.extensions())?);
+        Ok(())
+    }
+
     /// Closes sessions that nobody has used for too long; those of a connection end with it.
     pub(crate) fn close_idle(&self) {
         self.slots.retain(|owner, slot| {

@@ -21,7 +21,7 @@ pub use local::LocalExecution;
 pub(crate) use local::run_to_end;
 pub use mode::{Choice, Mode, Modes, cannot_run};
 pub use spillable::spillable;
-pub(crate) use views::{PlainResult, result_schema, result_stream};
+pub(crate) use views::{PlainResult, cast_batch, result_schema, result_stream};
 
 use crate::Result;
 

@@ -35,7 +35,8 @@ pub(crate) fn result_stream(stream: SendableRecordBatchStream) -> SendableRecord
     Box::pin(RecordBatchStreamAdapter::new(plain, batches))
 }
 
-fn cast_batch(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+/// The rows in the types of `schema`, column by column.
+pub(crate) fn cast_batch(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| {
         if column.data_type() == field.data_type() { Ok(Arc::clone(column)) } else { cast(column, field.data_type()) }
     });

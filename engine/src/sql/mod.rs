@@ -1,12 +1,14 @@
 //! SQL text to a statement, and the statements that we carry out ourselves.
 
 mod ddl;
+mod placeholders;
 mod prepared;
 mod refused;
 mod settings;
 mod statement;
 
 pub(crate) use ddl::run_ddl;
+pub(crate) use placeholders::{bind, bind_row, number_placeholders, parameters};
 pub(crate) use prepared::PreparedPlans;
 pub(crate) use refused::refuse_what_would_be_wrong;
 pub(crate) use settings::{reset_setting, set_setting};

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::FieldRef;
+use datafusion::arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::ParamValues;
 use datafusion::common::metadata::ScalarAndMetadata;
 use datafusion::execution::SessionState;
@@ -75,11 +75,15 @@ impl PreparedPlans {
                 return Err(Error::invalid(format!("\"{}\" takes {wanted} parameters, not {given}", execute.name)));
             }
             let typed = values.into_iter().zip(&stored.fields);
-            values =
-                typed.map(|(value, field)| Ok(value.cast_storage_to(field.data_type())?)).collect::<Result<_>>()?;
+            values = typed.map(|(value, field)| typed_value(value, field.data_type())).collect::<Result<_>>()?;
         }
         Ok(stored.plan.as_ref().clone().with_param_values(ParamValues::List(values))?)
     }
+}
+
+/// `Null` is the type of a parameter that takes any.
+fn typed_value(value: ScalarAndMetadata, data_type: &DataType) -> Result<ScalarAndMetadata> {
+    if data_type.is_null() { Ok(value) } else { Ok(value.cast_storage_to(data_type)?) }
 }
 
 fn constants(state: &SessionState, plan: &LogicalPlan, expressions: &[Expr]) -> Result<Vec<ScalarAndMetadata>> {

@@ -1,7 +1,12 @@
 //! A planned statement, and what kind of thing it does.
 
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::Schema;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{DdlStatement, LogicalPlan, Statement as SessionStatement, WriteOp};
+
+use crate::sql::{bind, bind_row, parameters};
+use crate::{Error, Result};
 
 /// What running a statement changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +31,41 @@ pub struct Statement {
 }
 
 impl Statement {
+    /// Its parameters in order, `$1` first; `Null` for one that takes any type.
+    ///
+    /// # Errors
+    /// `Invalid` for a gap in their numbers.
+    pub fn parameters(&self) -> Result<Schema> {
+        match &self.plan {
+            // Those of a PREPARE are given later, by EXECUTE.
+            LogicalPlan::Statement(_) => Ok(Schema::empty()),
+            plan => parameters(plan),
+        }
+    }
+
+    /// It, with the values of `batch` for its parameters. A query gives the rows for each row of parameters; what has an
+    /// effect takes one row, see [`Self::bound_to_each`].
+    ///
+    /// # Errors
+    /// `Invalid` for another number of parameters or rows, or a value that its place cannot take.
+    pub fn bound(&self, batch: &RecordBatch) -> Result<Self> {
+        if self.effect() != Effect::None && batch.num_rows() != 1 {
+            let rows = batch.num_rows();
+            return Err(Error::invalid(format!("one row of parameters at a time is written by a query, not {rows}")));
+        }
+        Ok(Self { plan: bind(&self.plan, batch)?, ..self.clone() })
+    }
+
+    /// It, once for each row of parameters.
+    ///
+    /// # Errors
+    /// As [`Self::bound`], row by row.
+    pub fn bound_to_each<'a>(&'a self, batch: &'a RecordBatch) -> Result<impl Iterator<Item = Result<Self>> + 'a> {
+        let wanted = self.parameters()?;
+        Ok((0..batch.num_rows())
+            .map(move |row| Ok(Self { plan: bind_row(&self.plan, &wanted, batch, row)?, ..self.clone() })))
+    }
+
     /// What running it changes.
     pub fn effect(&self) -> Effect {
         match &self.plan {

@@ -8,17 +8,18 @@ use arrow::ipc::writer::IpcWriteOptions;
 use arrow_flight::flight_service_server::FlightService;
 use arrow_flight::sql::{Any, Command, CommandPreparedStatementQuery, CommandStatementQuery};
 use arrow_flight::{
-    Action, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo, HandshakeRequest, PollInfo, SchemaAsIpc,
-    SchemaResult, Ticket,
+    Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo, HandshakeRequest, PollInfo,
+    SchemaAsIpc, SchemaResult, Ticket,
 };
-use engine::{Effect, Error};
+use engine::{Effect, Error, Session};
 use prost::Message;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::flight::Service;
+use crate::flight::actions::ACTIONS;
 use crate::flight::info::{poll_info, query_id};
 use crate::flight::status::status;
-use crate::queries::Query;
+use crate::queries::{Query, Submission};
 
 /// How long a poll waits for news before it answers "still running".
 const POLL_SECONDS: Duration = Duration::from_secs(1);
@@ -34,18 +35,18 @@ impl Door {
         if let Some(id) = query_id(command) {
             return self.0.queries.get(&id).map_err(status);
         }
-        let sql = self.statement_text(command)?;
         let session = self.0.session(request)?;
-        self.0.queries.submit(session, &sql).map_err(status)
+        let submission = self.submission(&session, command)?;
+        self.0.queries.submit(session, submission).map_err(status)
     }
 
-    fn statement_text(&self, command: &[u8]) -> Result<String, Status> {
+    fn submission(&self, session: &Arc<Session>, command: &[u8]) -> Result<Submission, Status> {
         let bad = |error: &dyn std::fmt::Display| status(Error::invalid(format!("a malformed command: {error}")));
         let message = Any::decode(command).map_err(|error| bad(&error))?;
         match Command::try_from(message).map_err(|error| bad(&error))? {
-            Command::CommandStatementQuery(CommandStatementQuery { query, .. }) => Ok(query),
+            Command::CommandStatementQuery(CommandStatementQuery { query, .. }) => Ok(Submission::plain(&query)),
             Command::CommandPreparedStatementQuery(CommandPreparedStatementQuery { prepared_statement_handle }) => {
-                self.0.prepared.get(&prepared_statement_handle).map_err(status)
+                self.0.prepared.submission(session, &prepared_statement_handle).map_err(status)
             }
             _ => Err(status(Error::invalid("only statements can be polled"))),
         }
@@ -74,9 +75,9 @@ impl FlightService for Door {
 
     /// Plans a statement without running it.
     async fn get_schema(&self, request: Request<FlightDescriptor>) -> Result<Response<SchemaResult>, Status> {
-        let sql = self.statement_text(&request.get_ref().cmd)?;
         let session = self.0.session(&request)?;
-        let statement = session.plan(&sql).await.map_err(status)?;
+        let submission = self.submission(&session, &request.get_ref().cmd)?;
+        let statement = session.plan(&submission.text).await.map_err(status)?;
         let schema = match statement.effect() {
             Effect::None => session.result_schema(statement).await.map_err(status)?,
             Effect::Rows | Effect::Definition => Arc::new(arrow::datatypes::Schema::empty()),
@@ -114,8 +115,10 @@ impl FlightService for Door {
         self.0.do_action(request).await
     }
 
-    async fn list_actions(&self, request: Request<Empty>) -> Result<Response<Self::ListActionsStream>, Status> {
-        self.0.list_actions(request).await
+    async fn list_actions(&self, _request: Request<Empty>) -> Result<Response<Self::ListActionsStream>, Status> {
+        let known =
+            ACTIONS.map(|(name, does)| Ok(ActionType { r#type: name.to_owned(), description: does.to_owned() }));
+        Ok(Response::new(Box::pin(futures::stream::iter(known))))
     }
 
     async fn do_exchange(

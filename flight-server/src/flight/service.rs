@@ -6,12 +6,14 @@ use std::sync::Arc;
 use arrow::datatypes::Schema;
 use arrow::ipc::writer::IpcWriteOptions;
 use arrow_flight::flight_service_server::FlightService;
-use arrow_flight::sql::server::{FlightSqlService, PeekableFlightDataStream};
+use arrow_flight::sql::server::{DoPutError, FlightSqlService, PeekableFlightDataStream};
 use arrow_flight::sql::{
-    ActionClosePreparedStatementRequest, ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult,
-    CommandGetCatalogs, CommandGetDbSchemas, CommandGetSqlInfo, CommandGetTableTypes, CommandGetTables,
-    CommandGetXdbcTypeInfo, CommandPreparedStatementQuery, CommandPreparedStatementUpdate, CommandStatementQuery,
-    CommandStatementUpdate, SqlInfo, TicketStatementQuery,
+    ActionCancelQueryRequest, ActionCancelQueryResult, ActionClosePreparedStatementRequest,
+    ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult, CommandGetCatalogs,
+    CommandGetCrossReference, CommandGetDbSchemas, CommandGetExportedKeys, CommandGetImportedKeys,
+    CommandGetPrimaryKeys, CommandGetSqlInfo, CommandGetTableTypes, CommandGetTables, CommandGetXdbcTypeInfo,
+    CommandPreparedStatementQuery, CommandPreparedStatementUpdate, CommandStatementIngest, CommandStatementQuery,
+    CommandStatementUpdate, DoPutPreparedStatementResult, SqlInfo, TicketStatementQuery,
 };
 use arrow_flight::{
     Action, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, FlightDescriptor, FlightInfo,
@@ -25,16 +27,22 @@ use tonic::{Request, Response, Status, Streaming};
 use uuid::Uuid;
 
 use crate::flight::info::{flight_info, metadata_info, query_id};
-use crate::flight::metadata;
+use crate::flight::parameters::read_parameters;
 use crate::flight::prepared::PreparedStatements;
 use crate::flight::results::{one_batch, rows};
+use crate::flight::sql_info::sql_info;
 use crate::flight::status::status;
-use crate::queries::{Queries, Query};
+use crate::flight::types::xdbc_types;
+use crate::flight::{actions, ingest, keys, metadata};
+use crate::queries::{Queries, Query, Submission, is_about_queries};
 use crate::sessions::Sessions;
 
 type Messages = <Service as FlightService>::DoGetStream;
 type HandshakeStream = Pin<Box<dyn Stream<Item = Result<HandshakeResponse, Status>> + Send>>;
 type ActionStream = <Service as FlightService>::DoActionStream;
+
+/// `CancelResult::CANCELLED` of `FlightSql.proto`, which arrow-flight does not export.
+const QUERY_CANCELLED: i32 = 1;
 
 /// Flight SQL over the coordinator's sessions and queries.
 #[derive(Debug)]
@@ -61,8 +69,8 @@ impl Service {
     }
 
     /// Runs a statement until its rows can be read, or to its end if it has an effect.
-    pub(crate) async fn run(&self, session: Arc<Session>, sql: &str) -> Result<Arc<Query>, Status> {
-        let query = self.queries.submit(session, sql).map_err(status)?;
+    pub(crate) async fn run(&self, session: Arc<Session>, submission: Submission) -> Result<Arc<Query>, Status> {
+        let query = self.queries.submit(session, submission).map_err(status)?;
         let mut guard = CancelOnDrop(Some(Arc::clone(&query)));
         let settled = query.settled().await;
         guard.0 = None;
@@ -70,24 +78,29 @@ impl Service {
         Ok(query)
     }
 
-    async fn info(&self, session: Arc<Session>, sql: &str) -> Result<Response<FlightInfo>, Status> {
-        let query = self.run(session, sql).await?;
+    async fn info(&self, session: Arc<Session>, submission: Submission) -> Result<Response<FlightInfo>, Status> {
+        let query = self.run(session, submission).await?;
         Ok(Response::new(flight_info(&query).map_err(status)?))
     }
 
     /// Rows that a statement with an effect touched.
-    async fn update(&self, session: Arc<Session>, sql: &str) -> Result<i64, Status> {
-        let query = self.run(session, sql).await?;
+    async fn update(&self, session: Arc<Session>, submission: Submission) -> Result<i64, Status> {
+        let query = self.run(session, submission).await?;
         let rows = query.rows_affected().unwrap_or(0);
         query.cancel();
         Ok(i64::try_from(rows).unwrap_or(i64::MAX))
     }
 
-    async fn prepare(&self, session: &Session, sql: String) -> Result<ActionCreatePreparedStatementResult> {
-        let statement = session.plan(&sql).await?;
-        let schema = match statement.effect() {
-            Effect::None => session.result_schema(statement).await?,
-            Effect::Rows | Effect::Definition => Arc::new(Schema::empty()),
+    async fn prepare(&self, session: &Arc<Session>, sql: String) -> Result<ActionCreatePreparedStatementResult> {
+        let (schema, parameters) = if is_about_queries(&sql) {
+            (Arc::new(Schema::empty()), Schema::empty())
+        } else {
+            let statement = session.plan(&sql).await?;
+            let parameters = statement.parameters()?;
+            match statement.effect() {
+                Effect::None => (session.result_schema(statement).await?, parameters),
+                Effect::Rows | Effect::Definition => (Arc::new(Schema::empty()), parameters),
+            }
         };
         let options = IpcWriteOptions::default();
         let encoded = |schema: &Schema| -> Result<Bytes> {
@@ -95,23 +108,43 @@ impl Service {
             Ok(message.map_err(|error| Error::internal(format!("the schema cannot be encoded: {error}")))?.0)
         };
         let dataset_schema = encoded(&schema)?;
-        let prepared_statement_handle = self.prepared.add(sql)?;
+        let prepared_statement_handle = self.prepared.add(session, sql)?;
         Ok(ActionCreatePreparedStatementResult {
             prepared_statement_handle,
             dataset_schema,
-            parameter_schema: encoded(&Schema::empty())?,
+            parameter_schema: encoded(&parameters)?,
         })
     }
 
-    fn cancel(&self, body: &[u8]) -> Result<CancelStatus, Status> {
-        let request = CancelFlightInfoRequest::decode(body)
-            .map_err(|error| status(Error::invalid(format!("a malformed CancelFlightInfo: {error}"))))?;
-        let descriptor = request.info.and_then(|info| info.flight_descriptor);
-        let Some(id) = descriptor.and_then(|descriptor| query_id(&descriptor.cmd)) else {
-            return Err(status(Error::invalid("CancelFlightInfo without the FlightInfo of a statement")));
-        };
-        self.queries.get(&id).map_err(status)?.cancel();
-        Ok(CancelStatus::Cancelled)
+    fn cancel(&self, info: Option<FlightInfo>) -> Result<()> {
+        let by_descriptor = |info: &FlightInfo| query_id(&info.flight_descriptor.as_ref()?.cmd);
+        let by_ticket = |info: &FlightInfo| query_id(&info.endpoint.first()?.ticket.as_ref()?.ticket);
+        let id = info.and_then(|info| by_descriptor(&info).or_else(|| by_ticket(&info)));
+        let id = id.ok_or_else(|| Error::invalid("this is not the FlightInfo of a statement: nothing is cancelled"))?;
+        self.queries.get(&id)?.cancel();
+        Ok(())
+    }
+
+    /// The answer to an action that arrow-flight does not know.
+    async fn act(&self, request: &Request<Action>) -> Result<Vec<u8>, Status> {
+        let action = request.get_ref();
+        match action.r#type.as_str() {
+            "CancelFlightInfo" => {
+                let body = CancelFlightInfoRequest::decode(action.body.as_ref());
+                let body = body.map_err(|error| status(Error::invalid(format!("a malformed request: {error}"))))?;
+                self.cancel(body.info).map_err(status)?;
+                Ok(CancelFlightInfoResult::new(CancelStatus::Cancelled).encode_to_vec())
+            }
+            "SetSessionOptions" => {
+                actions::set_options(self.session(request)?.as_ref(), &action.body).await.map_err(status)
+            }
+            "GetSessionOptions" => Ok(actions::get_options(self.session(request)?.as_ref())),
+            "CloseSession" => {
+                self.sessions.close(request).map_err(status)?;
+                Ok(actions::closed())
+            }
+            other => Err(Status::unimplemented(format!("the action {other} is not known here"))),
+        }
     }
 }
 
@@ -138,7 +171,7 @@ impl FlightSqlService for Service {
         request: Request<FlightDescriptor>,
     ) -> Result<Response<FlightInfo>, Status> {
         let session = self.session(&request)?;
-        self.info(session, &command.query).await
+        self.info(session, Submission::plain(&command.query)).await
     }
 
     async fn get_flight_info_prepared_statement(
@@ -147,8 +180,8 @@ impl FlightSqlService for Service {
         request: Request<FlightDescriptor>,
     ) -> Result<Response<FlightInfo>, Status> {
         let session = self.session(&request)?;
-        let sql = self.prepared.get(&command.prepared_statement_handle).map_err(status)?;
-        self.info(session, &sql).await
+        let submission = self.prepared.submission(&session, &command.prepared_statement_handle).map_err(status)?;
+        self.info(session, submission).await
     }
 
     async fn get_flight_info_catalogs(
@@ -192,7 +225,7 @@ impl FlightSqlService for Service {
         command: CommandGetSqlInfo,
         _request: Request<FlightDescriptor>,
     ) -> Result<Response<FlightInfo>, Status> {
-        let facts = metadata::sql_info().as_ref().map_err(|error| status(error.clone()))?;
+        let facts = sql_info().as_ref().map_err(|error| status(error.clone()))?;
         let schema = command.clone().into_builder(facts).schema();
         Ok(Response::new(metadata_info(&command, &schema).map_err(status)?))
     }
@@ -202,9 +235,74 @@ impl FlightSqlService for Service {
         command: CommandGetXdbcTypeInfo,
         _request: Request<FlightDescriptor>,
     ) -> Result<Response<FlightInfo>, Status> {
-        let types = metadata::xdbc_types().as_ref().map_err(|error| status(error.clone()))?;
+        let types = xdbc_types().as_ref().map_err(|error| status(error.clone()))?;
         let schema = command.into_builder(types).schema();
         Ok(Response::new(metadata_info(&command, &schema).map_err(status)?))
+    }
+
+    async fn get_flight_info_primary_keys(
+        &self,
+        command: CommandGetPrimaryKeys,
+        _request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        Ok(Response::new(metadata_info(&command, &keys::PRIMARY_KEYS).map_err(status)?))
+    }
+
+    async fn get_flight_info_exported_keys(
+        &self,
+        command: CommandGetExportedKeys,
+        _request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        Ok(Response::new(metadata_info(&command, &keys::FOREIGN_KEYS).map_err(status)?))
+    }
+
+    async fn get_flight_info_imported_keys(
+        &self,
+        command: CommandGetImportedKeys,
+        _request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        Ok(Response::new(metadata_info(&command, &keys::FOREIGN_KEYS).map_err(status)?))
+    }
+
+    async fn get_flight_info_cross_reference(
+        &self,
+        command: CommandGetCrossReference,
+        _request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        Ok(Response::new(metadata_info(&command, &keys::FOREIGN_KEYS).map_err(status)?))
+    }
+
+    async fn do_get_primary_keys(
+        &self,
+        command: CommandGetPrimaryKeys,
+        request: Request<Ticket>,
+    ) -> Result<Response<Messages>, Status> {
+        let session = self.session(&request)?;
+        Ok(Response::new(one_batch(keys::primary_keys(&session, &command).await.map_err(status)?)))
+    }
+
+    async fn do_get_exported_keys(
+        &self,
+        _command: CommandGetExportedKeys,
+        _request: Request<Ticket>,
+    ) -> Result<Response<Messages>, Status> {
+        Ok(Response::new(one_batch(keys::foreign_keys())))
+    }
+
+    async fn do_get_imported_keys(
+        &self,
+        _command: CommandGetImportedKeys,
+        _request: Request<Ticket>,
+    ) -> Result<Response<Messages>, Status> {
+        Ok(Response::new(one_batch(keys::foreign_keys())))
+    }
+
+    async fn do_get_cross_reference(
+        &self,
+        _command: CommandGetCrossReference,
+        _request: Request<Ticket>,
+    ) -> Result<Response<Messages>, Status> {
+        Ok(Response::new(one_batch(keys::foreign_keys())))
     }
 
     async fn do_get_statement(
@@ -256,7 +354,7 @@ impl FlightSqlService for Service {
         command: CommandGetSqlInfo,
         _request: Request<Ticket>,
     ) -> Result<Response<Messages>, Status> {
-        let facts = metadata::sql_info().as_ref().map_err(|error| status(error.clone()))?;
+        let facts = sql_info().as_ref().map_err(|error| status(error.clone()))?;
         let batch = command.into_builder(facts).build();
         Ok(Response::new(one_batch(batch.map_err(|error| status(metadata::unencodable(error)))?)))
     }
@@ -266,7 +364,7 @@ impl FlightSqlService for Service {
         command: CommandGetXdbcTypeInfo,
         _request: Request<Ticket>,
     ) -> Result<Response<Messages>, Status> {
-        let types = metadata::xdbc_types().as_ref().map_err(|error| status(error.clone()))?;
+        let types = xdbc_types().as_ref().map_err(|error| status(error.clone()))?;
         let batch = command.into_builder(types).build();
         Ok(Response::new(one_batch(batch.map_err(|error| status(metadata::unencodable(error)))?)))
     }
@@ -277,7 +375,7 @@ impl FlightSqlService for Service {
         request: Request<PeekableFlightDataStream>,
     ) -> Result<i64, Status> {
         let session = self.session(&request)?;
-        self.update(session, &command.query).await
+        self.update(session, Submission::plain(&command.query)).await
     }
 
     async fn do_put_prepared_statement_update(
@@ -286,8 +384,48 @@ impl FlightSqlService for Service {
         request: Request<PeekableFlightDataStream>,
     ) -> Result<i64, Status> {
         let session = self.session(&request)?;
-        let sql = self.prepared.get(&command.prepared_statement_handle).map_err(status)?;
-        self.update(session, &sql).await
+        let mut submission = self.prepared.submission(&session, &command.prepared_statement_handle).map_err(status)?;
+        if let Some(rows) = read_parameters(request.into_inner()).await.map_err(status)? {
+            submission.parameters = Some(rows);
+        }
+        self.update(session, submission).await
+    }
+
+    async fn do_put_error_callback(
+        &self,
+        _request: Request<PeekableFlightDataStream>,
+        error: DoPutError,
+    ) -> Result<Response<<Self as FlightService>::DoPutStream>, Status> {
+        let message = format!(
+            "data was sent without saying what for ({error}); ADBC sends nothing for a table without batches: send one \
+             empty batch"
+        );
+        Err(status(Error::invalid(message)))
+    }
+
+    async fn do_put_statement_ingest(
+        &self,
+        command: CommandStatementIngest,
+        request: Request<PeekableFlightDataStream>,
+    ) -> Result<i64, Status> {
+        let session = self.session(&request)?;
+        let target = ingest::target(&command).map_err(status)?;
+        let (schema, batches) = ingest::rows(request.into_inner()).await.map_err(status)?;
+        let id = Uuid::now_v7().to_string();
+        let rows = session.ingest(&id, &target, schema, batches).await.map_err(status)?;
+        Ok(i64::try_from(rows).unwrap_or(i64::MAX))
+    }
+
+    async fn do_put_prepared_statement_query(
+        &self,
+        command: CommandPreparedStatementQuery,
+        request: Request<PeekableFlightDataStream>,
+    ) -> Result<DoPutPreparedStatementResult, Status> {
+        let session = self.session(&request)?;
+        let handle = command.prepared_statement_handle;
+        let rows = read_parameters(request.into_inner()).await.map_err(status)?;
+        self.prepared.bind(&session, &handle, rows).map_err(status)?;
+        Ok(DoPutPreparedStatementResult { prepared_statement_handle: Some(handle) })
     }
 
     async fn do_action_create_prepared_statement(
@@ -302,22 +440,27 @@ impl FlightSqlService for Service {
     async fn do_action_close_prepared_statement(
         &self,
         command: ActionClosePreparedStatementRequest,
-        _request: Request<Action>,
+        request: Request<Action>,
     ) -> Result<(), Status> {
-        self.prepared.close(&command.prepared_statement_handle);
+        let session = self.session(&request)?;
+        self.prepared.close(&session, &command.prepared_statement_handle);
         Ok(())
     }
 
+    async fn do_action_cancel_query(
+        &self,
+        command: ActionCancelQueryRequest,
+        _request: Request<Action>,
+    ) -> Result<ActionCancelQueryResult, Status> {
+        let info = FlightInfo::decode(command.info);
+        let info = info.map_err(|error| status(Error::invalid(format!("a malformed FlightInfo: {error}"))))?;
+        self.cancel(Some(info)).map_err(status)?;
+        Ok(ActionCancelQueryResult { result: QUERY_CANCELLED })
+    }
+
     async fn do_action_fallback(&self, request: Request<Action>) -> Result<Response<ActionStream>, Status> {
-        match request.get_ref().r#type.as_str() {
-            "CancelFlightInfo" => {
-                let outcome = self.cancel(&request.get_ref().body)?;
-                let body = CancelFlightInfoResult::new(outcome).encode_to_vec();
-                let answer = arrow_flight::Result { body: body.into() };
-                Ok(Response::new(Box::pin(stream::iter([Ok(answer)]))))
-            }
-            other => Err(Status::unimplemented(format!("the action {other} is not known here"))),
-        }
+        let answer = arrow_flight::Result { body: self.act(&request).await?.into() };
+        Ok(Response::new(Box::pin(stream::iter([Ok(answer)]))))
     }
 
     async fn register_sql_info(&self, _id: i32, _result: &SqlInfo) {}
