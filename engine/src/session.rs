@@ -78,8 +78,7 @@ impl Session {
         refuse_what_would_be_wrong(&syntax)?;
         let references = parser_state.resolve_table_references(&syntax)?;
         let lists_names = references.iter().any(|name| name.schema() == Some("information_schema"));
-        let view = if lists_names { CatalogView::with_names(seed).await? } else { CatalogView::new(seed) };
-        let state = view.state(None);
+        let state = if lists_names { CatalogView::with_names(seed).await?.state(None) } else { parser_state };
         match state.statement_to_plan(syntax).await {
             Ok(LogicalPlan::Statement(SessionStatement::Execute(execute))) => {
                 let plan = self.prepared.execute(&state, &execute)?;
