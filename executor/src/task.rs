@@ -78,7 +78,7 @@ impl Workshop {
                 task_status::Status::Successful(success)
             }
             Err(_) if token.is_cancelled() => task_status::Status::Failed(cancelled()),
-            Err(error) => task_status::Status::Failed(failed(error)),
+            Err(error) => task_status::Status::Failed(failed(error, &self.shuffle_dir)),
         });
         status
     }
@@ -163,10 +163,15 @@ fn empty_status(definition: &MultiTaskDefinition) -> TaskStatus {
 }
 
 /// Ballista's judgement whether input was lost, ours whether another try can help, and our error for the user.
-fn failed(error: DataFusionError) -> FailedTask {
+fn failed(error: DataFusionError, shuffle_dir: &str) -> FailedTask {
+    let is_full = is_disk_full(&error);
     let error = Arc::new(error);
     let judged = FailedTask::from(BallistaError::from(DataFusionError::Shared(Arc::clone(&error))));
     let mut own = Error::from(DataFusionError::Shared(unwrapped(error)));
+    if is_full {
+        let message = format!("the disk under {shuffle_dir} is full: make room, or give executors another --work-dir");
+        own = Error::new(ErrorKind::Exhausted, message);
+    }
     if let Some(FailedReason::FetchPartitionError(_)) = judged.failed_reason {
         own.kind = ErrorKind::Unavailable;
         return FailedTask { error: write_error(&own.context("shuffle files were lost")), ..judged };
@@ -181,6 +186,11 @@ fn failed(error: DataFusionError) -> FailedTask {
         count_to_failures: is_retryable,
         failed_reason: Some(reason),
     }
+}
+
+/// Whatever is around it, the system's words for a full disk say so.
+fn is_disk_full(error: &DataFusionError) -> bool {
+    error.to_string().to_lowercase().contains("no space left on device")
 }
 
 /// Shuffle writers hide what went wrong in an error of Ballista's.
