@@ -267,10 +267,8 @@ impl Session {
 
     fn change(&self, change: SessionStatement) -> Result<()> {
         match change {
-            SessionStatement::SetVariable(set) => set_setting(&mut self.config.write(), &set.variable, &set.value),
-            SessionStatement::ResetVariable(reset) => {
-                reset_setting(&mut self.config.write(), &self.engine.session_config(), &reset.variable)
-            }
+            SessionStatement::SetVariable(set) => self.set_option(&set.variable, &set.value),
+            SessionStatement::ResetVariable(reset) => self.reset_option(&reset.variable),
             SessionStatement::Prepare(prepare) => self.prepared.prepare(&prepare),
             SessionStatement::Deallocate(deallocate) => self.prepared.deallocate(&deallocate.name),
             SessionStatement::Execute(_) => Err(Error::internal("EXECUTE was not replaced by its plan")),
@@ -297,7 +295,7 @@ impl Session {
         if error.kind != ErrorKind::NotFound {
             return error;
         }
-        let default_schema = self.config.read().options().catalog.default_schema.clone();
+        let default_schema = self.default_schema();
         let wanted = wanted.strip_prefix("grappe.").unwrap_or(wanted);
         let shown = wanted.strip_prefix(&format!("{default_schema}.")).unwrap_or(wanted).to_owned();
         let names = self.all_table_names(&default_schema).await.unwrap_or_default();

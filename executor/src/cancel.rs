@@ -35,10 +35,9 @@ pub(crate) fn cancellable(plan: Arc<dyn ExecutionPlan>, token: &CancellationToke
                 let wrapped = Cancellable { inner: node, token: token.clone(), is_written: false };
                 Ok(Transformed::yes(Arc::new(wrapped) as Arc<dyn ExecutionPlan>))
             };
-            let below = Arc::clone(child).transform_up(wrap).data()?;
-            let below: Arc<dyn ExecutionPlan> =
-                Arc::new(Cancellable { inner: below, token: token.clone(), is_written: true });
-            Ok(below)
+            let inner = Arc::clone(child).map_children(|below| below.transform_up(wrap)).data()?;
+            let top = Cancellable { inner, token: token.clone(), is_written: true };
+            Ok(Arc::new(top) as Arc<dyn ExecutionPlan>)
         })
         .collect::<Result<Vec<_>>>()?;
     replace_children_if_necessary(plan, children)

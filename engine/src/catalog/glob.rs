@@ -62,14 +62,17 @@ impl Location {
             let split = text[..start].rfind('/').map_or(start, |slash| slash + 1);
             let base = Url::parse(&text[..split]).map_err(|error| bad(error.to_string()))?;
             let pattern = Pattern::new(&text[split..]).map_err(|error| bad(error.to_string()))?;
-            let url = ListingTableUrl::try_new(base, None).map_err(|error| bad(error.to_string()))?;
-            return Ok(Self { glob: Some(Glob { base: url.prefix().clone(), pattern }), url });
+            return Self::below(base, pattern).map_err(|error| bad(error.to_string()));
         }
         // A path of this machine, which DataFusion makes absolute.
         let url = ListingTableUrl::parse(text).map_err(|error| bad(error.strip_backtrace()))?;
         let Some(pattern) = url.get_glob().clone() else { return Ok(Self { url, glob: None }) };
         let base = Url::parse(url.as_str()).map_err(|error| bad(error.to_string()))?;
-        let url = ListingTableUrl::try_new(base, None).map_err(|error| bad(error.to_string()))?;
+        Self::below(base, pattern).map_err(|error| bad(error.to_string()))
+    }
+
+    fn below(directory: Url, pattern: Pattern) -> DataFusionResult<Self> {
+        let url = ListingTableUrl::try_new(directory, None)?;
         Ok(Self { glob: Some(Glob { base: url.prefix().clone(), pattern }), url })
     }
 }
@@ -107,7 +110,7 @@ impl Glob {
 
     /// Whether no file below a subdirectory can match.
     fn is_flat(&self) -> bool {
-        !self.pattern.as_str().contains(['/']) && !self.pattern.as_str().contains("**")
+        !self.pattern.as_str().contains('/') && !self.pattern.as_str().contains("**")
     }
 }
 

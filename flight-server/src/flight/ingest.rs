@@ -5,14 +5,12 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow_flight::FlightData;
-use arrow_flight::decode::FlightRecordBatchStream;
-use arrow_flight::error::FlightError;
 use arrow_flight::sql::{CommandStatementIngest, TableExistsOption, TableNotExistOption};
 use engine::{CATALOG, Error, IfExists, IngestTarget, Result};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use tonic::Status;
 
-use crate::flight::parameters::unreadable;
+use crate::flight::incoming::{batches, unreadable};
 
 /// What to do with which table.
 ///
@@ -51,10 +49,7 @@ pub(crate) fn target(command: &CommandStatementIngest) -> Result<IngestTarget> {
 pub(crate) async fn rows(
     messages: impl Stream<Item = std::result::Result<FlightData, Status>> + Send + Unpin + 'static,
 ) -> Result<(SchemaRef, impl Stream<Item = Result<RecordBatch>> + Send + Unpin)> {
-    // The message that names the table may come alone.
-    let with_data = messages.try_filter(|message| std::future::ready(!message.data_header.is_empty()));
-    let flights = with_data.map_err(|status| FlightError::Tonic(Box::new(status)));
-    let mut batches = FlightRecordBatchStream::new_from_flight_data(flights);
+    let mut batches = batches(messages);
     let first = batches.next().await.transpose().map_err(unreadable)?;
     let schema = match (&first, batches.schema()) {
         (Some(batch), _) => batch.schema(),

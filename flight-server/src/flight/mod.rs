@@ -2,6 +2,7 @@
 
 mod actions;
 mod door;
+mod incoming;
 mod info;
 mod ingest;
 mod keys;

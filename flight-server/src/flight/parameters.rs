@@ -5,11 +5,11 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow_flight::FlightData;
-use arrow_flight::decode::FlightRecordBatchStream;
-use arrow_flight::error::FlightError;
-use engine::{Error, ErrorKind, Result};
-use futures::{Stream, StreamExt, TryStreamExt};
+use engine::{Error, Result};
+use futures::{Stream, StreamExt};
 use tonic::Status;
+
+use crate::flight::incoming::{batches, unreadable};
 
 /// Bytes of all parameters of one call.
 const PARAMETER_BYTES_MAX: usize = 256 << 20;
@@ -22,9 +22,7 @@ pub(crate) async fn read_parameters(
     messages: impl Stream<Item = std::result::Result<FlightData, Status>> + Send + 'static,
 ) -> Result<Option<RecordBatch>> {
     let mut bytes = 0;
-    // The message that names the statement may come alone.
-    let with_data = messages.try_filter(|message| std::future::ready(!message.data_header.is_empty()));
-    let counted = with_data.map(move |message| {
+    let counted = messages.map(move |message| {
         let message = message?;
         bytes += message.data_body.len();
         if bytes > PARAMETER_BYTES_MAX {
@@ -32,8 +30,7 @@ pub(crate) async fn read_parameters(
         }
         Ok(message)
     });
-    let mut batches =
-        FlightRecordBatchStream::new_from_flight_data(counted.map_err(|status| FlightError::Tonic(Box::new(status))));
+    let mut batches = batches(counted);
     let mut rows = Vec::new();
     while let Some(batch) = batches.next().await {
         rows.push(batch.map_err(unreadable)?);
@@ -41,17 +38,4 @@ pub(crate) async fn read_parameters(
     let Some(schema) = batches.schema() else { return Ok(None) };
     let all = concat_batches(&Arc::new(schema.as_ref().clone()), &rows);
     all.map(Some).map_err(|error| Error::invalid(format!("the parameters do not fit together: {error}")))
-}
-
-/// What the client sent is the client's fault, and so is that it stopped.
-pub(crate) fn unreadable(error: FlightError) -> Error {
-    match error {
-        FlightError::Tonic(status) if status.code() == tonic::Code::ResourceExhausted => {
-            Error::new(ErrorKind::Exhausted, status.message().to_owned())
-        }
-        FlightError::Tonic(status) => {
-            Error::new(ErrorKind::Cancelled, format!("the client stopped: {}", status.message()))
-        }
-        other => Error::invalid(format!("the data sent is not readable: {other}")),
-    }
 }

@@ -428,3 +428,26 @@ impl JobState for Jobs {
         SessionConfig::new_with_ballista()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ballista_core::serde::protobuf::TaskId;
+
+    use super::*;
+
+    #[test]
+    fn a_task_of_a_job_that_was_put_away_is_not_launched() {
+        let (jobs, id) = (Jobs::default(), JobId::new("job".to_owned()));
+        let task = MultiTaskDefinition {
+            job_id: "job".to_owned(),
+            task_ids: vec![TaskId { task_id: 7, ..TaskId::default() }],
+            ..MultiTaskDefinition::default()
+        };
+        assert!(!jobs.launched(&task, "executor"), "nobody knows the job");
+        let job = jobs.job(&id);
+        assert!(jobs.launched(&task, "executor"));
+        job.is_closed.send_replace(true);
+        assert!(!jobs.launched(&task, "another"));
+        assert_eq!(job.executors(), HashSet::from(["executor".to_owned()]));
+    }
+}
