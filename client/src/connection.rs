@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use arrow_flight::FlightDescriptor;
 use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::sql::{CommandStatementQuery, ProstMessageExt};
+use arrow_flight::{Action, FlightDescriptor};
 use hyper_util::rt::TokioIo;
 use prost::Message;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
+use tonic::Code;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
+use crate::credentials::{Authorization, Credentials, Flight};
 use crate::error::root_cause;
 use crate::query::Query;
 use crate::{Error, ErrorKind};
@@ -21,31 +23,54 @@ pub struct ConnectOptions {
     pub connect_seconds_max: u64,
     /// Bytes of the largest message taken from the server.
     pub message_bytes_max: usize,
+    /// Who to be; nobody if there are none.
+    pub credentials: Option<Credentials>,
+    /// PEM certificates that the server's must stand on, in place of the system's.
+    pub tls_ca: Option<Vec<u8>>,
 }
 
 impl Default for ConnectOptions {
     fn default() -> Self {
-        Self { connect_seconds_max: 5, message_bytes_max: 256 << 20 }
+        Self { connect_seconds_max: 5, message_bytes_max: 256 << 20, credentials: None, tls_ca: None }
     }
 }
 
 /// A Flight SQL client on one connection; clones share it.
 #[derive(Debug, Clone)]
 pub struct Client {
-    flight: FlightServiceClient<Channel>,
+    flight: Flight,
 }
 
 impl Client {
     /// Connects to `grpc://HOST:PORT` (plain) or `grpc+tls://HOST:PORT`.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] for a malformed URL, [`ErrorKind::Connection`] when nobody answers in time.
+    /// [`ErrorKind::Invalid`] for a malformed URL, [`ErrorKind::Connection`] when nobody answers in time or the server does
+    /// not let this user in.
     pub async fn connect(url: &str, options: &ConnectOptions) -> Result<Self, Error> {
-        let endpoint = endpoint(url)?.connect_timeout(Duration::from_secs(options.connect_seconds_max));
+        let authorization = Authorization::of(options.credentials.as_ref())?;
+        let endpoint =
+            endpoint(url, options.tls_ca.as_deref())?.connect_timeout(Duration::from_secs(options.connect_seconds_max));
         let channel = endpoint.connect().await.map_err(|error| {
             Error::new(ErrorKind::Connection, format!("could not connect to {url}: {}", root_cause(&error)))
         })?;
-        Ok(Self::over(channel, options))
+        let client = Self::over(channel, authorization.clone(), options);
+        if authorization.is_there() {
+            client.check_credentials(url).await?;
+        }
+        Ok(client)
+    }
+
+    /// Has the server look at who we are before there is work.
+    async fn check_credentials(&self, url: &str) -> Result<(), Error> {
+        let action = Action::new("GetSessionOptions", Vec::new());
+        match self.flight.clone().do_action(action).await {
+            Err(status) if status.code() == Code::Unauthenticated => {
+                Err(Error::new(ErrorKind::Connection, format!("could not connect to {url}: {}", status.message())))
+            }
+            // Other servers may not know the action.
+            _ => Ok(()),
+        }
     }
 
     /// Connects over a byte stream whose other end a coordinator in this process serves.
@@ -67,7 +92,7 @@ impl Client {
             .connect_with_connector(connector)
             .await
             .map_err(|error| Error::new(ErrorKind::Connection, root_cause(&error)))?;
-        Ok(Self::over(channel, &ConnectOptions::default()))
+        Ok(Self::over(channel, Authorization::default(), &ConnectOptions::default()))
     }
 
     /// Starts a statement; see [`Query`] for what to do with it.
@@ -80,8 +105,8 @@ impl Client {
         Query::start(self.flight.clone(), descriptor).await
     }
 
-    fn over(channel: Channel, options: &ConnectOptions) -> Self {
-        let flight = FlightServiceClient::new(channel)
+    fn over(channel: Channel, authorization: Authorization, options: &ConnectOptions) -> Self {
+        let flight = FlightServiceClient::with_interceptor(channel, authorization)
             .max_decoding_message_size(options.message_bytes_max)
             .max_encoding_message_size(options.message_bytes_max);
         Self { flight }
@@ -91,7 +116,7 @@ impl Client {
 /// HTTP/2 flow control window of the in-process connection: one large batch, so that a reader never waits for credit.
 const EMBEDDED_WINDOW_BYTES: u32 = 8 << 20;
 
-fn endpoint(url: &str) -> Result<Endpoint, Error> {
+fn endpoint(url: &str, tls_ca: Option<&[u8]>) -> Result<Endpoint, Error> {
     let invalid = |why: &str| Error::new(ErrorKind::Invalid, format!("bad server address '{url}': {why}"));
     let (scheme, rest) = url.split_once("://").unwrap_or(("grpc", url));
     let (target, tls) = match scheme {
@@ -101,6 +126,9 @@ fn endpoint(url: &str) -> Result<Endpoint, Error> {
     };
     let endpoint = Endpoint::from_shared(target).map_err(|error| invalid(&error.to_string()))?;
     let authority = endpoint.uri().authority().ok_or_else(|| invalid("the host is missing"))?;
+    if authority.as_str().contains('@') {
+        return Err(invalid("name the user apart, with --user"));
+    }
     if authority.port_u16().is_none() {
         return Err(invalid("the port is missing"));
     }
@@ -113,5 +141,9 @@ fn endpoint(url: &str) -> Result<Endpoint, Error> {
     if !tls {
         return Ok(endpoint);
     }
-    endpoint.tls_config(ClientTlsConfig::new().with_native_roots()).map_err(|error| invalid(&root_cause(&error)))
+    let tls = match tls_ca {
+        Some(pem) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)),
+        None => ClientTlsConfig::new().with_native_roots(),
+    };
+    endpoint.tls_config(tls).map_err(|error| invalid(&root_cause(&error)))
 }

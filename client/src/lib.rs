@@ -4,9 +4,11 @@
 //! benchmarks need must be in the protocol, so that any other client can have it too.
 
 mod connection;
+mod credentials;
 mod error;
 mod query;
 
 pub use connection::{Client, ConnectOptions};
+pub use credentials::Credentials;
 pub use error::{Error, ErrorKind, Position};
 pub use query::{BatchStream, Canceller, Progress, ProgressWatch, Query};

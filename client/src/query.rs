@@ -7,13 +7,12 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow_flight::decode::FlightRecordBatchStream;
 use arrow_flight::error::FlightError;
-use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::{Action, CancelFlightInfoRequest, FlightDescriptor, FlightInfo, PollInfo};
 use futures::{Stream, StreamExt, TryStreamExt};
 use prost::Message;
 use serde::Deserialize;
-use tonic::transport::Channel;
 
+use crate::credentials::Flight;
 use crate::{Error, ErrorKind};
 
 /// How far a statement is.
@@ -44,17 +43,14 @@ struct Described {
 /// A started statement. Dropping it does not stop it: read its stream or use its [`Canceller`].
 #[derive(Debug)]
 pub struct Query {
-    flight: FlightServiceClient<Channel>,
+    flight: Flight,
     poll: Option<FlightDescriptor>,
     info: FlightInfo,
     described: Described,
 }
 
 impl Query {
-    pub(crate) async fn start(
-        mut flight: FlightServiceClient<Channel>,
-        descriptor: FlightDescriptor,
-    ) -> Result<Self, Error> {
+    pub(crate) async fn start(mut flight: Flight, descriptor: FlightDescriptor) -> Result<Self, Error> {
         let answer = match flight.poll_flight_info(descriptor.clone()).await {
             Ok(answer) => answer.into_inner(),
             // A server without PollFlightInfo answers the older call.
@@ -167,7 +163,7 @@ impl Stream for BatchStream {
 /// Cancels one statement; see [`Query::canceller`].
 #[derive(Debug, Clone)]
 pub struct Canceller {
-    flight: FlightServiceClient<Channel>,
+    flight: Flight,
     info: FlightInfo,
 }
 
@@ -190,7 +186,7 @@ impl Canceller {
 /// Asks how far one statement is; see [`Query::progress`].
 #[derive(Debug, Clone)]
 pub struct ProgressWatch {
-    flight: FlightServiceClient<Channel>,
+    flight: Flight,
     descriptor: Option<FlightDescriptor>,
 }
 

@@ -63,11 +63,13 @@ pub struct GrappeOptions {
     pub execution_mode: ModeSetting,
     /// Bytes to scan up to which `auto` runs a query in the coordinator although executors are there.
     pub local_scan_bytes_max: u64,
+    /// Parts in which a result may be offered, to clients that read parts at once.
+    pub result_endpoints_max: u64,
 }
 
 impl Default for GrappeOptions {
     fn default() -> Self {
-        Self { execution_mode: ModeSetting::Auto, local_scan_bytes_max: 64 << 20 }
+        Self { execution_mode: ModeSetting::Auto, local_scan_bytes_max: 64 << 20, result_endpoints_max: 1 }
     }
 }
 
@@ -93,6 +95,7 @@ impl ExtensionOptions for GrappeOptions {
         match key {
             "execution_mode" => self.execution_mode = value.parse()?,
             "local_scan_bytes_max" => self.local_scan_bytes_max = parse_number(key, value)?,
+            "result_endpoints_max" => self.result_endpoints_max = parse_number(key, value)?.max(1),
             _ => return Err(Error::invalid(format!("there is no setting grappe.{key}")).into()),
         }
         Ok(())
@@ -109,6 +112,11 @@ impl ExtensionOptions for GrappeOptions {
                 "grappe.local_scan_bytes_max",
                 &self.local_scan_bytes_max,
                 "Bytes to scan up to which 'auto' runs a query in the coordinator although executors are there",
+            ),
+            entry(
+                "grappe.result_endpoints_max",
+                &self.result_endpoints_max,
+                "Parts in which a result may be offered, to clients that read parts at once",
             ),
         ]
     }

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use datafusion::catalog::SchemaProvider;
+use datafusion::catalog::{EmptyCatalogProviderList, SchemaProvider};
 use datafusion::error::DataFusionError;
+use datafusion::execution::SessionState;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::prelude::SessionConfig;
@@ -16,6 +17,7 @@ use crate::config::session_config;
 use crate::execution::Modes;
 use crate::memory::{fit_to_memory, memory_pool};
 use crate::session::Session;
+use crate::state::{StateSeed, session_state};
 use crate::storage::{StorageOptions, StoreRegistry};
 use crate::{Error, Result};
 
@@ -57,7 +59,8 @@ pub struct Engine {
     catalog: Arc<dyn Catalog>,
     system: Arc<dyn SchemaProvider>,
     modes: Modes,
-    defaults: SessionConfig,
+    /// What a new session starts with.
+    first_state: Arc<SessionState>,
     /// Directory of tables whose rows were sent to us; made when first needed if none was given.
     tables_dir: Option<PathBuf>,
     made_tables_dir: Mutex<Option<TempDir>>,
@@ -76,12 +79,13 @@ impl Engine {
     ) -> Arc<Self> {
         let mut defaults = session_config(partitions);
         fit_to_memory(&mut defaults, runtime.memory_pool.as_ref(), partitions);
-        Arc::new(Self { runtime, catalog, system, modes, defaults, tables_dir, made_tables_dir: Mutex::default() })
+        let first_state = Arc::new(state(defaults, &runtime));
+        Arc::new(Self { runtime, catalog, system, modes, first_state, tables_dir, made_tables_dir: Mutex::default() })
     }
 
-    /// A new conversation.
-    pub fn open_session(self: &Arc<Self>) -> Session {
-        Session::new(Arc::clone(self))
+    /// A new conversation with `user`.
+    pub fn open_session(self: &Arc<Self>, user: Arc<str>) -> Session {
+        Session::new(Arc::clone(self), user)
     }
 
     /// Memory, disk and object stores.
@@ -123,10 +127,19 @@ impl Engine {
         &self.modes
     }
 
-    /// Settings that a new session starts with.
-    pub(crate) fn session_config(&self) -> SessionConfig {
-        self.defaults.clone()
+    /// What a new session starts with; it sees no catalog.
+    pub(crate) fn first_state(&self) -> &Arc<SessionState> {
+        &self.first_state
     }
+
+    /// The same with other settings.
+    pub(crate) fn state(&self, config: SessionConfig) -> SessionState {
+        state(config, &self.runtime)
+    }
+}
+
+fn state(config: SessionConfig, runtime: &Arc<RuntimeEnv>) -> SessionState {
+    session_state(&StateSeed { config, runtime: Arc::clone(runtime) }, Arc::new(EmptyCatalogProviderList))
 }
 
 /// The memory pool, spill directory, caches and object stores of a process.

@@ -3,21 +3,24 @@
 //! Until there are managed tables, a table made so is an external one over a directory of ours, which lives as long as
 //! the process, like the catalog that knows it.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::{Schema, SchemaRef};
+use datafusion::arrow::array::{AsArray, RecordBatch};
+use datafusion::arrow::datatypes::{Field, Int64Type, Schema, SchemaRef};
 use datafusion::common::utils::quote_identifier;
 use datafusion::error::DataFusionError;
-use futures::{Stream, StreamExt};
+use datafusion::logical_expr::{DmlStatement, LogicalPlan, WriteOp};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
-use crate::catalog::{ExternalTable, TableDefinition, TableName};
+use crate::catalog::{Catalog, ExternalTable, TEMPORARY_SCHEMA, TableDefinition, TableName, temporary_name};
+use crate::config::CATALOG;
 use crate::execution::{cast_batch, result_schema};
 use crate::session::{Session, Started};
 use crate::{Error, Result};
@@ -42,10 +45,12 @@ pub enum IfExists {
 /// Where rows go.
 #[derive(Debug, Clone)]
 pub struct IngestTarget {
-    /// Schema; the session's if none is given.
+    /// Schema; the session's if none is given. None for a temporary table.
     pub schema: Option<String>,
     /// Table.
     pub table: String,
+    /// Whether it is the session's own and ends with it.
+    pub temporary: bool,
     /// If it is there.
     pub if_exists: IfExists,
     /// Whether to make it if it is not there.
@@ -63,11 +68,8 @@ impl Session {
     where
         S: Stream<Item = Result<RecordBatch>> + Send + Unpin,
     {
-        let name = TableName {
-            schema: target.schema.clone().unwrap_or_else(|| self.default_schema()),
-            table: target.table.clone(),
-        };
-        let exists = self.engine().catalog().table(&name).await?.is_some();
+        let name = self.ingest_name(target).await?;
+        let exists = self.catalog().table(&name).await?.is_some();
         match (exists, target.if_exists) {
             (true, IfExists::Fail) => return Err(Error::already_exists(format!("table \"{name}\" already exists"))),
             (false, _) if !target.create => {
@@ -75,6 +77,7 @@ impl Session {
             }
             _ => {}
         }
+        refuse_duplicates(&schema)?;
         let staged = Staged::write(&self.engine().tables_dir()?, &schema, batches).await?;
         let rows = staged.rows;
         if exists && target.if_exists == IfExists::Append {
@@ -85,18 +88,91 @@ impl Session {
         Ok(rows)
     }
 
+    /// The table that is meant. Rows that are added go to the table that a statement would find.
+    async fn ingest_name(&self, target: &IngestTarget) -> Result<TableName> {
+        if target.temporary {
+            return match &target.schema {
+                Some(schema) if schema != TEMPORARY_SCHEMA => Err(Error::invalid(format!(
+                    "a temporary table cannot be in schema \"{schema}\"; leave the schema away"
+                ))),
+                _ => Ok(temporary_name(&target.table)),
+            };
+        }
+        let schema = target.schema.clone();
+        let name = TableName { schema: schema.unwrap_or_else(|| self.default_schema()), table: target.table.clone() };
+        if target.schema.is_none() && target.if_exists == IfExists::Append {
+            return self.catalog().meant(&name).await;
+        }
+        Ok(name)
+    }
+
     /// Makes the staged file a table.
     async fn publish(&self, name: &TableName, staged: Staged, replace: bool) -> Result<()> {
         let quoted = |text: &str| quote_identifier(text).into_owned();
         let location = staged.directory.path().display().to_string().replace('\'', "''");
         let (schema, table) = (quoted(&name.schema), quoted(&name.table));
         let sql = format!("CREATE EXTERNAL TABLE {schema}.{table} STORED AS PARQUET LOCATION '{location}/'");
-        let definition =
-            ExternalTable { sql, file_schema: staged.schema, partition_columns: Arc::new(Schema::empty()) };
-        self.engine().catalog().create_table(name, TableDefinition::External(Arc::new(definition)), replace).await?;
-        // From here on the directory is the table's.
-        let _: PathBuf = staged.directory.keep();
+        let definition = ExternalTable {
+            sql,
+            file_schema: staged.schema,
+            partition_columns: Arc::new(Schema::empty()),
+            directory: Some(Arc::new(staged.directory)),
+        };
+        self.catalog().create_table(name, TableDefinition::External(Arc::new(definition)), replace).await
+    }
+
+    /// An INSERT would cut fractions off where the table has whole numbers: what a program sends should not change unseen.
+    async fn refuse_fractions(&self, name: &TableName, staged: &Schema, file: &str) -> Result<()> {
+        let table = self.columns(name).await?;
+        let is_whole =
+            |field: &Field| table.field_with_name(field.name()).is_ok_and(|own| own.data_type().is_integer());
+        let can_have_fractions = |field: &Field| field.data_type().is_floating() || field.data_type().is_decimal();
+        for field in staged.fields().iter().filter(|field| can_have_fractions(field) && is_whole(field)) {
+            let column = format!("\"{}\"", field.name().replace('"', "\"\""));
+            let fractions = format!("SELECT {column} FROM \"{file}\" WHERE {column} <> trunc({column}) LIMIT 1");
+            if self.has_rows(&fractions).await? {
+                let message =
+                    format!("column {column} of table \"{name}\" holds whole numbers, and the data has others");
+                return Err(Error::invalid(message));
+            }
+        }
         Ok(())
+    }
+
+    async fn has_rows(&self, sql: &str) -> Result<bool> {
+        Ok(self.look(sql).await?.iter().any(|batch| batch.num_rows() > 0))
+    }
+
+    async fn look(&self, sql: &str) -> Result<Vec<RecordBatch>> {
+        let statement = self.plan(sql).await?;
+        let choice = self.engine().modes().local("it looks at what was sent");
+        let running = self.engine().run("", statement, choice).await?;
+        Ok(running.stream()?.try_collect().await?)
+    }
+
+    /// What `dml` did, if it takes all rows from a table that was sent: such a table is emptied by another taking its place.
+    pub(crate) async fn empty_sent(&self, dml: &DmlStatement) -> Result<Option<u64>> {
+        let takes_all = match dml.op {
+            WriteOp::Truncate => true,
+            WriteOp::Delete => matches!(dml.input.as_ref(), LogicalPlan::TableScan(scan) if scan.filters.is_empty()),
+            _ => false,
+        };
+        if !takes_all {
+            return Ok(None);
+        }
+        let name = dml.table_name.clone().resolve(CATALOG, &self.default_schema());
+        let name = self.catalog().meant(&name.into()).await?;
+        let entry = self.catalog().table(&name).await?;
+        let Some(TableDefinition::External(table)) = entry.map(|entry| entry.definition) else { return Ok(None) };
+        if table.directory.is_none() {
+            return Ok(None);
+        }
+        let (schema, quoted) = (quote_identifier(&name.schema), quote_identifier(&name.table));
+        let counts = self.look(&format!("SELECT count(*) FROM {schema}.{quoted}")).await?;
+        let rows = counts.iter().map(|batch| batch.column(0).as_primitive::<Int64Type>().value(0)).sum::<i64>();
+        let nothing = Staged::write(&self.engine().tables_dir()?, &table.file_schema, stream::empty()).await?;
+        self.publish(&name, nothing, true).await?;
+        Ok(Some(u64::try_from(rows).unwrap_or(0)))
     }
 
     /// Adds the rows of the staged file, column by name.
@@ -105,6 +181,7 @@ impl Session {
         let columns = columns.collect::<Vec<_>>().join(", ");
         let (schema, table) = (quote_identifier(&name.schema), quote_identifier(&name.table));
         let file = staged.file().display().to_string().replace('"', "\"\"");
+        self.refuse_fractions(name, &staged.schema, &file).await?;
         let sql = format!("INSERT INTO {schema}.{table} ({columns}) SELECT {columns} FROM \"{file}\"");
         let statement = self.plan(&sql).await?;
         let choice = self.choose(&statement).await?;
@@ -112,6 +189,15 @@ impl Session {
             Started::Done { .. } => Ok(()),
             Started::Rows(_) => Err(Error::internal("an INSERT gave rows")),
         }
+    }
+}
+
+/// A table with such columns could be made, and not read.
+fn refuse_duplicates(schema: &Schema) -> Result<()> {
+    let mut seen = HashSet::new();
+    match schema.fields().iter().find(|field| !seen.insert(field.name())) {
+        Some(field) => Err(Error::invalid(format!("column \"{}\" appears twice; give one another name", field.name()))),
+        None => Ok(()),
     }
 }
 

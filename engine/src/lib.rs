@@ -25,6 +25,7 @@ mod memory;
 mod nearest;
 mod session;
 mod sql;
+mod start;
 mod state;
 pub mod storage;
 
@@ -38,5 +39,6 @@ pub use execution::{
 pub use ingest::{IfExists, IngestTarget};
 pub use memory::fit_to_memory;
 pub use session::{Session, Started, TableFacts};
-pub use sql::{Effect, Statement};
+pub use sql::{Effect, HAS_SUBSTRAIT, Statement};
+pub use start::Repeat;
 pub use state::{StateSeed, session_state};

@@ -4,30 +4,35 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{RecordBatch, new_null_array};
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
+use datafusion::catalog::TableProvider;
 use datafusion::catalog::information_schema::INFORMATION_SCHEMA;
 use datafusion::common::{Constraint, TableReference};
 use datafusion::error::DataFusionError;
-use datafusion::logical_expr::{Explain, LogicalPlan, Statement as SessionStatement, TableType};
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::{LogicalPlan, Statement as SessionStatement, TableType};
 use datafusion::prelude::SessionConfig;
 use parking_lot::RwLock;
 
-use crate::catalog::{CatalogView, ViewSeed};
+use crate::catalog::{Catalog, CatalogView, MemoryCatalog, SessionCatalog, TEMPORARY_SCHEMA, TableName, ViewSeed};
 use crate::config::CATALOG;
 use crate::engine::Engine;
-use crate::execution::{Choice, Explained, PlainResult, Running, StartRequest, result_schema, run_to_end};
+use crate::execution::{Choice, Running, result_schema, run_to_end};
 use crate::nearest::suggestion;
 use crate::sql::{
-    Effect, PreparedPlans, Statement, number_placeholders, parse_statement, refuse_what_would_be_wrong, reset_setting,
-    run_ddl, set_setting,
+    Effect, PreparedPlans, Statement, number_placeholders, parse_statement, plan_substrait, refuse_what_would_be_wrong,
+    reset_setting, run_ddl, set_setting,
 };
-use crate::state::StateSeed;
+use crate::start::Repeat;
 use crate::{Error, ErrorKind, Result};
 
 /// Settings and prepared plans of one user; cheap to make.
 #[derive(Debug)]
 pub struct Session {
     engine: Arc<Engine>,
-    config: RwLock<SessionConfig>,
+    user: Arc<str>,
+    temporary: Arc<MemoryCatalog>,
+    /// Functions, formats, rules and the settings of the session; a copy sees the catalog during a statement.
+    state: RwLock<Arc<SessionState>>,
     prepared: PreparedPlans,
 }
 
@@ -57,9 +62,21 @@ pub struct TableFacts {
 }
 
 impl Session {
-    pub(crate) fn new(engine: Arc<Engine>) -> Self {
-        let config = engine.session_config();
-        Self { engine, config: RwLock::new(config), prepared: PreparedPlans::default() }
+    pub(crate) fn new(engine: Arc<Engine>, user: Arc<str>) -> Self {
+        let state = RwLock::new(Arc::clone(engine.first_state()));
+        let temporary = Arc::new(MemoryCatalog::with_schema(TEMPORARY_SCHEMA));
+        Self { engine, user, temporary, state, prepared: PreparedPlans::default() }
+    }
+
+    /// Whose it is.
+    pub fn user(&self) -> &Arc<str> {
+        &self.user
+    }
+
+    /// What all share, and the temporary tables of the session.
+    pub(crate) fn catalog(&self) -> SessionCatalog {
+        let shared = Arc::clone(self.engine.catalog());
+        SessionCatalog::new(shared, Arc::clone(&self.temporary), self.default_schema())
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -71,22 +88,37 @@ impl Session {
     /// # Errors
     /// `Invalid` or `NotFound`, with the place in the text where it is known.
     pub async fn plan(&self, sql: &str) -> Result<Statement> {
-        let seed = self.seed();
-        let parser_state = CatalogView::new(seed.clone()).state(None);
-        let mut syntax = parse_statement(&parser_state, sql)?;
+        let mut view = CatalogView::new(self.seed());
+        let mut state = view.state(None);
+        let mut syntax = parse_statement(&state, sql)?;
         number_placeholders(&mut syntax)?;
         refuse_what_would_be_wrong(&syntax)?;
-        let references = parser_state.resolve_table_references(&syntax)?;
-        let lists_names = references.iter().any(|name| name.schema() == Some("information_schema"));
-        let state = if lists_names { CatalogView::with_names(seed).await?.state(None) } else { parser_state };
-        match state.statement_to_plan(syntax).await {
-            Ok(LogicalPlan::Statement(SessionStatement::Execute(execute))) => {
-                let plan = self.prepared.execute(&state, &execute)?;
-                Ok(Statement { text: sql.to_owned(), plan, state })
-            }
-            Ok(plan) => Ok(Statement { text: sql.to_owned(), plan, state }),
-            Err(error) => Err(self.with_near_tables(error.into()).await),
+        let references = state.resolve_table_references(&syntax)?;
+        if references.iter().any(|name| name.schema() == Some(INFORMATION_SCHEMA)) {
+            view = CatalogView::with_names(self.seed()).await?;
+            state = view.state(None);
         }
+        let plan = match state.statement_to_plan(syntax).await {
+            Ok(LogicalPlan::Statement(SessionStatement::Execute(execute))) => {
+                self.prepared.execute(&state, &execute)?
+            }
+            Ok(plan) => plan,
+            Err(error) => return Err(self.with_near_tables(error.into()).await),
+        };
+        let reads_temporary = view.has_opened_temporary();
+        Ok(Statement { text: sql.into(), plan, state: Arc::new(state), reads_temporary })
+    }
+
+    /// The statement that a Substrait plan stands for.
+    ///
+    /// # Errors
+    /// `Invalid` or `NotFound`.
+    pub async fn plan_substrait(&self, bytes: &[u8]) -> Result<Statement> {
+        let view = CatalogView::new(self.seed());
+        let state = view.state(None);
+        let plan = plan_substrait(&state, bytes).await?;
+        let reads_temporary = view.has_opened_temporary();
+        Ok(Statement { text: "Substrait plan".into(), plan, state: Arc::new(state), reads_temporary })
     }
 
     /// Chooses where a statement runs.
@@ -94,16 +126,14 @@ impl Session {
     /// # Errors
     /// `Unavailable` if the session asks for a mode that is not there.
     pub async fn choose(&self, statement: &Statement) -> Result<Choice> {
-        let plan = match &statement.plan {
-            LogicalPlan::Explain(explain) => explain.plan.as_ref(),
-            plan => plan,
-        };
-        // What changes the session or the catalog is the coordinator's, whatever mode is asked for: or nobody could ask
-        // for another one.
-        if statement.effect() == Effect::Definition {
-            return Ok(self.engine.modes().local("it changes the session or the catalog"));
-        }
-        self.engine.modes().choose(&statement.state, plan).await
+        self.engine.choose(statement).await
+    }
+
+    /// A way to run a query again when the session has gone on; none for one that has an effect, or reads temporary
+    /// tables.
+    pub fn repeat(&self, statement: &Statement) -> Option<Repeat> {
+        let can = statement.effect() == Effect::None && !statement.reads_temporary;
+        can.then(|| Repeat { engine: Arc::clone(&self.engine), statement: statement.clone() })
     }
 
     /// Runs a statement: to its end if it has an effect, until there are rows to read if not.
@@ -112,19 +142,22 @@ impl Session {
     /// Those of planning, of the mode, and for a statement with an effect those of running it.
     pub async fn start(&self, query_id: &str, statement: Statement, choice: Choice) -> Result<Started> {
         let effect = statement.effect();
+        if let LogicalPlan::Dml(dml) = &statement.plan
+            && let Some(rows) = self.empty_sent(dml).await?
+        {
+            return Ok(Started::Done { rows_affected: Some(rows) });
+        }
         match statement.plan {
             LogicalPlan::Ddl(ddl) => {
-                run_ddl(self.engine.catalog().as_ref(), &statement.state, ddl, &statement.text).await?;
+                run_ddl(&self.catalog(), &statement.state, ddl, &statement.text).await?;
                 Ok(Started::Done { rows_affected: None })
             }
             LogicalPlan::Statement(change) => {
                 self.change(change)?;
                 Ok(Started::Done { rows_affected: None })
             }
-            plan => {
-                let request =
-                    StartRequest { query_id: query_id.to_owned(), text: statement.text, state: statement.state, plan };
-                let running: Arc<dyn Running> = Arc::new(PlainResult(self.run(request, choice).await?));
+            _ => {
+                let running = self.engine.run(query_id, statement, choice).await?;
                 match effect {
                     Effect::None => Ok(Started::Rows(running)),
                     Effect::Rows | Effect::Definition => {
@@ -157,7 +190,7 @@ impl Session {
 
     /// The schema that an unqualified name means.
     pub fn default_schema(&self) -> String {
-        self.config.read().options().catalog.default_schema.clone()
+        self.state.read().config_options().catalog.default_schema.clone()
     }
 
     /// Makes unqualified names mean tables of `schema`.
@@ -173,13 +206,13 @@ impl Session {
 
     /// The value of a setting, if there is such a setting and it has one.
     pub fn option(&self, key: &str) -> Option<String> {
-        let entries = self.config.read().options().entries();
+        let entries = self.state.read().config_options().entries();
         entries.into_iter().find(|entry| entry.key == key).and_then(|entry| entry.value)
     }
 
     /// The settings that are ours and not DataFusion's, with their values.
     pub fn own_options(&self) -> Vec<(String, String)> {
-        let entries = self.config.read().options().entries();
+        let entries = self.state.read().config_options().entries();
         let ours = entries.into_iter().filter(|entry| entry.key.starts_with("grappe."));
         ours.filter_map(|entry| Some((entry.key, entry.value?))).collect()
     }
@@ -189,7 +222,7 @@ impl Session {
     /// # Errors
     /// `Invalid` for an unknown key or a bad value, `Denied` for a key of the process.
     pub fn set_option(&self, key: &str, value: &str) -> Result<()> {
-        set_setting(&mut self.config.write(), key, value)
+        self.configure(|config| set_setting(config, key, value))
     }
 
     /// As `RESET`.
@@ -197,7 +230,33 @@ impl Session {
     /// # Errors
     /// As [`Self::set_option`].
     pub fn reset_option(&self, key: &str) -> Result<()> {
-        reset_setting(&mut self.config.write(), &self.engine.session_config(), key)
+        let defaults = self.engine.first_state().config().clone();
+        self.configure(|config| reset_setting(config, &defaults, key))
+    }
+
+    /// Some functions keep settings, so that the state is made anew.
+    fn configure(&self, change: impl FnOnce(&mut SessionConfig) -> Result<()>) -> Result<()> {
+        let mut state = self.state.write();
+        let mut config = state.config().clone();
+        change(&mut config)?;
+        *state = Arc::new(self.engine.state(config));
+        Ok(())
+    }
+
+    /// Columns of a table.
+    ///
+    /// # Errors
+    /// `NotFound`, and those of the catalog.
+    pub(crate) async fn columns(&self, name: &TableName) -> Result<SchemaRef> {
+        let provider = self.provider(&name.schema, &name.table).await?;
+        let missing = || Error::not_found(format!("table \"{name}\" does not exist"));
+        Ok(provider.ok_or_else(missing)?.schema())
+    }
+
+    async fn provider(&self, schema: &str, table: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        let state = CatalogView::new(self.seed()).state(None);
+        let schema = state.schema_for_ref(TableReference::partial(schema, table))?;
+        Ok(schema.table(table).await?)
     }
 
     /// Columns of the primary key of a table, in order; none if there is no such table or key.
@@ -205,9 +264,7 @@ impl Session {
     /// # Errors
     /// Those of the catalog.
     pub async fn primary_key(&self, schema: &str, table: &str) -> Result<Vec<String>> {
-        let state = CatalogView::new(self.seed()).state(None);
-        let schema = state.schema_for_ref(TableReference::partial(schema, table))?;
-        let Some(provider) = schema.table(table).await? else { return Ok(Vec::new()) };
+        let Some(provider) = self.provider(schema, table).await? else { return Ok(Vec::new()) };
         let columns = provider.schema();
         let keys = provider.constraints().into_iter().flat_map(|constraints| constraints.iter());
         let primary = keys.filter_map(|constraint| match constraint {
@@ -252,19 +309,6 @@ impl Session {
         Ok(tables)
     }
 
-    async fn run(&self, request: StartRequest, choice: Choice) -> Result<Arc<dyn Running>> {
-        let LogicalPlan::Explain(Explain { plan, .. }) = &request.plan else {
-            return choice.execution.start(request).await;
-        };
-        let mode = choice.execution.mode();
-        let mut lines = vec![("execution_mode".to_owned(), format!("{mode}: {}", choice.reason))];
-        let inner = StartRequest { plan: plan.as_ref().clone(), ..request.clone() };
-        lines.extend(choice.execution.explain(inner).await?);
-        // What DataFusion itself explains needs no executor.
-        let local = self.engine.modes().local("it explains");
-        Ok(Arc::new(Explained { plans: local.execution.start(request).await?, lines }))
-    }
-
     fn change(&self, change: SessionStatement) -> Result<()> {
         match change {
             SessionStatement::SetVariable(set) => self.set_option(&set.variable, &set.value),
@@ -280,9 +324,9 @@ impl Session {
 
     fn seed(&self) -> ViewSeed {
         ViewSeed {
-            catalog: Arc::clone(self.engine.catalog()),
+            catalog: self.catalog(),
             system: Arc::clone(self.engine.system()),
-            state: StateSeed { config: self.config.read().clone(), runtime: Arc::clone(self.engine.runtime()) },
+            state: Arc::clone(&self.state.read()),
         }
     }
 
@@ -309,11 +353,15 @@ impl Session {
 
     /// Names as the session would write them.
     async fn all_table_names(&self, default_schema: &str) -> Result<Vec<String>> {
-        let catalog = self.engine.catalog();
+        let catalog = self.catalog();
         let mut names = Vec::new();
         for schema in catalog.schemas().await? {
             for table in catalog.tables(&schema).await? {
-                names.push(if schema == default_schema { table.name } else { format!("{schema}.{}", table.name) });
+                names.push(if schema == default_schema || schema == TEMPORARY_SCHEMA {
+                    table.name
+                } else {
+                    format!("{schema}.{}", table.name)
+                });
             }
         }
         Ok(names)

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::transport::server::Connected;
+use uuid::Uuid;
 
 /// Who is told that a connection has ended.
 pub(crate) trait ConnectionEnded: Send + Sync {
@@ -22,12 +23,24 @@ pub(crate) struct ConnectionId(Arc<Identity>);
 
 struct Identity {
     id: u64,
+    /// What a client that keeps cookies may know its session by, once the connection is gone.
+    cookie: Option<String>,
     observer: Arc<dyn ConnectionEnded>,
 }
 
 impl ConnectionId {
     pub(crate) fn get(&self) -> u64 {
         self.0.id
+    }
+
+    /// Whether it does not leave the process.
+    pub(crate) fn is_embedded(&self) -> bool {
+        self.0.cookie.is_none()
+    }
+
+    /// Unguessable; empty for a connection inside the process.
+    pub(crate) fn cookie(&self) -> &str {
+        self.0.cookie.as_deref().unwrap_or_default()
     }
 }
 
@@ -48,13 +61,29 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new<S>(stream: S, observer: Arc<dyn ConnectionEnded>) -> Self
+    /// A connection of somebody else's.
+    pub(crate) fn of_client<S>(stream: S, observer: Arc<dyn ConnectionEnded>) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        Self::new(stream, Some(Uuid::new_v4().to_string()), observer)
+    }
+
+    /// A connection of this process's.
+    pub(crate) fn embedded<S>(stream: S, observer: Arc<dyn ConnectionEnded>) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        Self::new(stream, None, observer)
+    }
+
+    fn new<S>(stream: S, cookie: Option<String>, observer: Arc<dyn ConnectionEnded>) -> Self
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        Self { stream: Box::new(stream), id: ConnectionId(Arc::new(Identity { id, observer })) }
+        Self { stream: Box::new(stream), id: ConnectionId(Arc::new(Identity { id, cookie, observer })) }
     }
 }
 

@@ -7,26 +7,33 @@ use std::time::Duration;
 use arrow_flight::flight_service_server::FlightServiceServer;
 use engine::catalog::MemoryCatalog;
 use engine::{Engine, EngineOptions, Error, ErrorKind, Modes, Result};
-use futures::{Stream, StreamExt, stream};
+use futures::{Stream, StreamExt};
 use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::{TcpListenerStream, UnboundedReceiverStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-use tonic::transport::Server;
+use tonic::transport::{Server, ServerTlsConfig};
 
+use crate::authentication::Authentication;
 use crate::connection::{Connection, ConnectionEnded};
-use crate::flight::{Door, Service};
+use crate::flight::{Door, Guarded, Service};
 use crate::options::CoordinatorOptions;
 use crate::queries::Queries;
 use crate::scheduler::Scheduler;
 use crate::sessions::Sessions;
 use crate::spill::SpillDir;
 use crate::system::{Executors, NoExecutors, SystemSchema};
+use crate::tickets::Tickets;
+use crate::tls::TlsFiles;
+use crate::users::Users;
 
 /// HTTP/2 flow control window of a stream and of a connection: a few messages, so that a reader rarely waits.
 const WINDOW_BYTES: u32 = 8 << 20;
+
+/// Bytes of the headers of a call: some drivers send every setting that they do not know as one.
+const HEADER_BYTES_MAX: u32 = 64 << 10;
 
 /// Bytes in flight on a connection inside the process.
 const DUPLEX_BYTES: usize = 4 << 20;
@@ -54,9 +61,12 @@ impl Coordinator {
     /// `Unavailable` for a port in use, `Denied` for an address that is not safe to open, and those of the data
     /// directory and of the storage settings.
     pub async fn start(options: CoordinatorOptions) -> Result<Self> {
-        let flight = bind(options.flight_address, "--flight-port", options.insecure).await?;
-        let http = bind(options.http_address, "--http-port", options.insecure).await?;
-        let cluster = bind(options.cluster_address, "--cluster-port", options.insecure).await?;
+        let users = Users::new(options.users.clone())?;
+        let is_guarded = options.tls.is_some() && !users.is_empty() && !options.anonymous;
+        let flight = bind(options.flight_address, FLIGHT_PORT, options.insecure || is_guarded).await?;
+        let http = bind(options.http_address, HTTP_PORT, options.insecure).await?;
+        let cluster = bind(options.cluster_address, CLUSTER_PORT, options.insecure).await?;
+        let tls = options.tls.as_ref().map(TlsFiles::server_config).transpose()?;
         let scheduler = match cluster {
             Some(listener) => Some(Scheduler::start(options.scheduler.clone(), listener).await?),
             None => None,
@@ -64,11 +74,10 @@ impl Coordinator {
         let spill_dir = options.data_dir.as_deref().map(SpillDir::create).transpose()?;
         let spill_path = spill_dir.as_ref().map(|dir| dir.path().to_owned()).or(options.engine.spill_dir.clone());
         let engine_options = EngineOptions { spill_dir: spill_path, ..options.engine.clone() };
-        let queries = Arc::new(Queries::new(
-            options.query_history_rows_max,
-            options.result_idle_seconds_max,
-            options.statement_bytes_max,
-        ));
+        let result_idle_max = Duration::from_secs(options.result_idle_seconds_max);
+        let session_idle_max = Duration::from_secs(options.session_idle_seconds_max);
+        let queries =
+            Arc::new(Queries::new(options.query_history_rows_max, result_idle_max, options.statement_bytes_max));
         let (modes, executors) = match &scheduler {
             Some(scheduler) => (Modes::default().with(scheduler.execution()), scheduler.executors()),
             None => (Modes::default(), Arc::new(NoExecutors) as Arc<dyn Executors>),
@@ -82,7 +91,9 @@ impl Coordinator {
             modes,
             spill_dir.as_ref().map(|dir| dir.path().join("tables")),
         );
-        let sessions = Arc::new(Sessions::new(engine, options.sessions_max, options.session_idle_seconds_max));
+        let sessions = Arc::new(Sessions::new(engine, options.sessions_max, session_idle_max));
+        let authentication =
+            Arc::new(Authentication::new(users, options.anonymous, options.sessions_max, session_idle_max));
         let (embedded, embedded_connections) = mpsc::unbounded_channel();
         let mut coordinator = Self {
             flight_address: flight.as_ref().and_then(|listener| listener.local_addr().ok()),
@@ -95,14 +106,28 @@ impl Coordinator {
             _spill_dir: spill_dir,
         };
         let observer = Arc::clone(&sessions) as Arc<dyn ConnectionEnded>;
-        let connections = connections(flight, embedded_connections, observer);
-        let service =
-            Service { sessions: Arc::clone(&sessions), queries: Arc::clone(&queries), prepared: Default::default() };
-        coordinator.spawn(serve_flight(service, connections, options.message_bytes_max, coordinator.stop.clone()));
+        let service = Service {
+            sessions: Arc::clone(&sessions),
+            queries: Arc::clone(&queries),
+            prepared: Default::default(),
+            authentication: Arc::clone(&authentication),
+            tickets: Tickets::new(result_idle_max)?,
+        };
+        let public = Public {
+            door: Arc::new(Door(service)),
+            authentication: Arc::clone(&authentication),
+            message_bytes_max: options.message_bytes_max,
+            stop: coordinator.stop.clone(),
+        };
+        let inside = embedded_connections_of(embedded_connections, Arc::clone(&observer));
+        coordinator.spawn(public.clone().serve(server(None)?, inside));
+        if let Some(listener) = flight {
+            coordinator.spawn(public.serve(server(tls)?, client_connections(listener, observer)));
+        }
         if let Some(listener) = http {
             coordinator.spawn(serve_http(listener, coordinator.stop.clone()));
         }
-        coordinator.spawn(sweep(sessions, queries));
+        coordinator.spawn(sweep(sessions, queries, authentication));
         Ok(coordinator)
     }
 
@@ -163,11 +188,23 @@ impl Coordinator {
     }
 }
 
-async fn bind(address: Option<SocketAddr>, flag: &str, insecure: bool) -> Result<Option<TcpListener>> {
+/// A port, and the settings that move it.
+struct Port {
+    flag: &'static str,
+    /// What would make another address than loopback safe.
+    safe_with: &'static str,
+}
+
+const FLIGHT_PORT: Port = Port { flag: "--flight-port", safe_with: "a TLS certificate and users" };
+const HTTP_PORT: Port = Port { flag: "--http-port", safe_with: "--http-listen with a loopback address" };
+const CLUSTER_PORT: Port = Port { flag: "--cluster-port", safe_with: "--cluster-listen with a loopback address" };
+
+async fn bind(address: Option<SocketAddr>, port: Port, is_safe: bool) -> Result<Option<TcpListener>> {
     let Some(address) = address else { return Ok(None) };
-    if !address.ip().is_loopback() && !insecure {
+    let Port { flag, safe_with } = port;
+    if !address.ip().is_loopback() && !is_safe {
         let message = format!(
-            "refusing to listen on {address}: everyone who reaches it could run SQL here; use a loopback address, or \
+            "refusing to listen on {address} ({flag}): everyone who reaches it could run SQL here; use {safe_with}, or \
              --insecure on a network that you trust"
         );
         return Err(Error::new(ErrorKind::Denied, message));
@@ -178,49 +215,69 @@ async fn bind(address: Option<SocketAddr>, flag: &str, insecure: bool) -> Result
     Ok(Some(listener))
 }
 
-/// Connections from the port and from inside the process, in one stream.
-fn connections(
-    listener: Option<TcpListener>,
-    embedded: mpsc::UnboundedReceiver<DuplexStream>,
+fn client_connections(
+    listener: TcpListener,
     observer: Arc<dyn ConnectionEnded>,
 ) -> impl Stream<Item = std::io::Result<Connection>> + Send {
-    let inside = {
-        let observer = Arc::clone(&observer);
-        UnboundedReceiverStream::new(embedded).map(move |stream| Ok(Connection::new(stream, Arc::clone(&observer))))
-    };
-    let outside = listener.map_or_else(
-        || stream::pending().boxed(),
-        |listener| {
-            let accept = move |accepted: std::io::Result<tokio::net::TcpStream>| {
-                let stream = accepted?;
-                stream.set_nodelay(true)?;
-                Ok(Connection::new(stream, Arc::clone(&observer)))
-            };
-            TcpListenerStream::new(listener).map(accept).boxed()
-        },
-    );
-    stream::select(inside, outside)
+    TcpListenerStream::new(listener).map(move |accepted| {
+        let stream = accepted?;
+        stream.set_nodelay(true)?;
+        Ok(Connection::of_client(stream, Arc::clone(&observer)))
+    })
 }
 
-async fn serve_flight(
-    service: Service,
-    connections: impl Stream<Item = std::io::Result<Connection>> + Send + 'static,
-    message_bytes_max: usize,
-    stop: CancellationToken,
-) {
-    let flight = FlightServiceServer::new(Door(service))
-        .max_decoding_message_size(message_bytes_max)
-        .max_encoding_message_size(message_bytes_max);
-    let served = Server::builder()
+fn embedded_connections_of(
+    streams: mpsc::UnboundedReceiver<DuplexStream>,
+    observer: Arc<dyn ConnectionEnded>,
+) -> impl Stream<Item = std::io::Result<Connection>> + Send {
+    UnboundedReceiverStream::new(streams).map(move |stream| Ok(Connection::embedded(stream, Arc::clone(&observer))))
+}
+
+/// A gRPC server without its services.
+fn server(tls: Option<ServerTlsConfig>) -> Result<Server> {
+    let server = Server::builder()
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(WINDOW_BYTES)
+        .http2_max_header_list_size(HEADER_BYTES_MAX)
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
-        .http2_keepalive_timeout(Some(Duration::from_secs(20)))
-        .add_service(flight)
-        .serve_with_incoming_shutdown(connections, stop.cancelled_owned())
-        .await;
-    if let Err(error) = served {
-        tracing::error!(%error, "the Flight SQL port has failed");
+        .http2_keepalive_timeout(Some(Duration::from_secs(20)));
+    match tls {
+        Some(tls) => server
+            .tls_config(tls)
+            .map_err(|error| Error::invalid(format!("the TLS certificate or key cannot be used: {}", cause(&error)))),
+        None => Ok(server),
+    }
+}
+
+fn cause(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), cause)
+}
+
+/// What is served to clients, inside the process and outside.
+#[derive(Clone)]
+struct Public {
+    door: Arc<Door>,
+    authentication: Arc<Authentication>,
+    message_bytes_max: usize,
+    stop: CancellationToken,
+}
+
+impl Public {
+    async fn serve(
+        self,
+        mut server: Server,
+        connections: impl Stream<Item = std::io::Result<Connection>> + Send + 'static,
+    ) {
+        let flight = FlightServiceServer::from_arc(self.door)
+            .max_decoding_message_size(self.message_bytes_max)
+            .max_encoding_message_size(self.message_bytes_max);
+        let served = server
+            .add_service(Guarded::new(flight, self.authentication))
+            .serve_with_incoming_shutdown(connections, self.stop.cancelled_owned())
+            .await;
+        if let Err(error) = served {
+            tracing::error!(%error, "the Flight SQL port has failed");
+        }
     }
 }
 
@@ -230,10 +287,11 @@ async fn serve_http(listener: TcpListener, stop: CancellationToken) {
     }
 }
 
-async fn sweep(sessions: Arc<Sessions>, queries: Arc<Queries>) {
+async fn sweep(sessions: Arc<Sessions>, queries: Arc<Queries>, authentication: Arc<Authentication>) {
     let mut ticks = tokio::time::interval(SWEEP_SECONDS);
     loop {
         ticks.tick().await;
+        authentication.forget_idle();
         sessions.close_idle();
         queries.drop_abandoned();
     }

@@ -1,22 +1,30 @@
 //! The coordinator: who asks, what runs, where, and how the rows get back.
 //!
-//! `flight` speaks the protocol and decides nothing; `sessions` knows who asks; `queries` holds every statement from its
-//! text to its last row; `system` shows both as tables; `scheduler` runs stages on executors; `http` is for people and
-//! probes. SQL itself is the `engine`'s.
+//! `flight` speaks the protocol and decides nothing; `authentication` and `users` find out who asks, `sessions` keeps what
+//! they set; `query` takes a statement from its text to its last row, `queries` holds all of them, and `tickets` are their
+//! names outside; `system` shows them as tables; `scheduler` runs stages on executors; `http` is for people and probes.
+//! SQL itself is the `engine`'s.
 
+mod authentication;
 mod connection;
 mod coordinator;
 mod flight;
 mod http;
 mod options;
 mod queries;
+mod query;
 mod scheduler;
 mod sessions;
 mod spill;
 mod system;
+mod tickets;
+mod tls;
+mod users;
 
 pub use coordinator::Coordinator;
 pub use engine::storage::{Secret, StorageOptions};
 pub use engine::{EngineOptions, Error, ErrorKind};
 pub use options::CoordinatorOptions;
 pub use scheduler::SchedulerOptions;
+pub use tls::TlsFiles;
+pub use users::hash_password;

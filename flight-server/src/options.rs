@@ -1,11 +1,13 @@
 //! Settings of a coordinator, as data.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use engine::EngineOptions;
 
 use crate::scheduler::SchedulerOptions;
+use crate::tls::TlsFiles;
 
 /// What a coordinator needs to know to start.
 #[derive(Debug, Clone)]
@@ -18,7 +20,13 @@ pub struct CoordinatorOptions {
     pub scheduler: SchedulerOptions,
     /// Address of the HTTP port, likewise.
     pub http_address: Option<SocketAddr>,
-    /// Whether an address other than loopback may be opened without TLS and authentication.
+    /// Certificate and key of the Flight SQL port; none serves in the clear.
+    pub tls: Option<TlsFiles>,
+    /// Who may ask: names with argon2 hashes of their passwords. Without any, nobody is asked who they are.
+    pub users: BTreeMap<String, String>,
+    /// Whether calls need not say who they are from although there are users.
+    pub anonymous: bool,
+    /// Whether an address other than loopback may be opened without TLS and users.
     pub insecure: bool,
     /// Directory of everything that lasts; none keeps nothing.
     pub data_dir: Option<PathBuf>,
@@ -27,9 +35,9 @@ pub struct CoordinatorOptions {
     pub engine: EngineOptions,
     /// Statements remembered in `system.queries` after they have ended.
     pub query_history_rows_max: usize,
-    /// Seconds that a result waits for its first reader before it is dropped.
+    /// Seconds that a result waits for its first reader before it is dropped, and that its tickets are good for.
     pub result_idle_seconds_max: u64,
-    /// Seconds that a session lives after its last use, if it belongs to a token and not to a connection.
+    /// Seconds that a token lives after its last use, and a session that does not belong to a connection.
     pub session_idle_seconds_max: u64,
     /// Sessions open at once.
     pub sessions_max: usize,
@@ -47,6 +55,9 @@ impl Default for CoordinatorOptions {
             cluster_address: None,
             scheduler: SchedulerOptions::default(),
             http_address: None,
+            tls: None,
+            users: BTreeMap::new(),
+            anonymous: false,
             insecure: false,
             data_dir: None,
             engine: EngineOptions::default(),

@@ -1,4 +1,4 @@
-//! Who asks: a session belongs to a bearer token or a cookie, and without either to its connection.
+//! Who asks: a session belongs to a bearer token or a cookie, and without either to its connection; and to one user.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,20 +6,22 @@ use std::time::{Duration, Instant};
 use dashmap::DashMap;
 use engine::{Engine, Error, ErrorKind, Result, Session};
 use parking_lot::Mutex;
+use tonic::Request;
 use tonic::metadata::MetadataMap;
-use tonic::{Extensions, Request};
 
+use crate::authentication::Caller;
 use crate::connection::{ConnectionEnded, ConnectionId};
 
 /// Name of the cookie that a client may keep its session by.
-const COOKIE: &str = "grappe_session";
+pub(crate) const COOKIE_NAME: &str = "grappe_session";
 
 /// What a session belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Owner {
     Token(String),
-    Cookie(String),
-    Connection(u64),
+    /// A cookie of this user's: the cookie of another is another session.
+    Cookie(Arc<str>, String),
+    Connection(u64, Arc<str>),
 }
 
 #[derive(Debug)]
@@ -33,13 +35,15 @@ struct Slot {
 pub(crate) struct Sessions {
     engine: Arc<Engine>,
     slots: DashMap<Owner, Slot>,
+    /// Held while a session is looked for and opened: two calls of one client must not open two.
+    opening: Mutex<()>,
     sessions_max: usize,
     idle_max: Duration,
 }
 
 impl Sessions {
-    pub(crate) fn new(engine: Arc<Engine>, sessions_max: usize, idle_seconds_max: u64) -> Self {
-        Self { engine, slots: DashMap::new(), sessions_max, idle_max: Duration::from_secs(idle_seconds_max) }
+    pub(crate) fn new(engine: Arc<Engine>, sessions_max: usize, idle_max: Duration) -> Self {
+        Self { engine, slots: DashMap::new(), opening: Mutex::default(), sessions_max, idle_max }
     }
 
     /// The session of whoever sent `request`, opened at first use.
@@ -47,7 +51,9 @@ impl Sessions {
     /// # Errors
     /// `Exhausted` when too many are open.
     pub(crate) fn of<T>(&self, request: &Request<T>) -> Result<Arc<Session>> {
-        let owner = owner(request.metadata(), request.extensions())?;
+        let caller = caller(request)?;
+        let _opening = self.opening.lock();
+        let owner = self.owner(request, caller)?;
         if let Some(slot) = self.slots.get(&owner) {
             *slot.last_used.lock() = Instant::now();
             return Ok(Arc::clone(&slot.session));
@@ -56,7 +62,10 @@ impl Sessions {
             let message = format!("{} sessions are open, the most allowed; close some, or wait", self.sessions_max);
             return Err(Error::new(ErrorKind::Exhausted, message));
         }
-        let open = || Slot { session: Arc::new(self.engine.open_session()), last_used: Mutex::new(Instant::now()) };
+        let open = || Slot {
+            session: Arc::new(self.engine.open_session(Arc::clone(&caller.user))),
+            last_used: Mutex::new(Instant::now()),
+        };
         Ok(Arc::clone(&self.slots.entry(owner).or_insert_with(open).session))
     }
 
@@ -65,35 +74,52 @@ impl Sessions {
     /// # Errors
     /// `Internal` for a request without a connection.
     pub(crate) fn close<T>(&self, request: &Request<T>) -> Result<()> {
-        self.slots.remove(&owner(request.metadata(), request.extensions())?);
+        self.slots.remove(&self.owner(request, caller(request)?)?);
         Ok(())
     }
 
     /// Closes sessions that nobody has used for too long; those of a connection end with it.
     pub(crate) fn close_idle(&self) {
         self.slots.retain(|owner, slot| {
-            matches!(owner, Owner::Connection(_)) || slot.last_used.lock().elapsed() < self.idle_max
+            matches!(owner, Owner::Connection(..)) || slot.last_used.lock().elapsed() < self.idle_max
         });
+    }
+
+    fn owner<T>(&self, request: &Request<T>, caller: &Caller) -> Result<Owner> {
+        if let Some(token) = &caller.token {
+            return Ok(Owner::Token(token.clone()));
+        }
+        let connection = request.extensions().get::<ConnectionId>();
+        let connection = connection.ok_or_else(|| Error::internal("a request without a connection"))?;
+        let of_connection = Owner::Connection(connection.get(), Arc::clone(&caller.user));
+        let Some(cookie) = cookie(request.metadata()) else { return Ok(of_connection) };
+        let of_cookie = Owner::Cookie(Arc::clone(&caller.user), cookie.to_owned());
+        // A client that brings our cookie back wants its session to outlive the connection.
+        if cookie == connection.cookie()
+            && let Some((_, slot)) = self.slots.remove(&of_connection)
+        {
+            self.slots.insert(of_cookie.clone(), slot);
+        }
+        Ok(of_cookie)
     }
 }
 
 impl ConnectionEnded for Sessions {
     fn ended(&self, id: u64) {
-        self.slots.remove(&Owner::Connection(id));
+        self.slots.retain(|owner, _| !matches!(owner, Owner::Connection(of, _) if *of == id));
     }
 }
 
-fn owner(metadata: &MetadataMap, extensions: &Extensions) -> Result<Owner> {
-    let text = |key| metadata.get(key).and_then(|value| value.to_str().ok());
-    if let Some(token) = text("authorization").and_then(|value| value.strip_prefix("Bearer ")) {
-        return Ok(Owner::Token(token.to_owned()));
-    }
-    let cookies = text("cookie").unwrap_or_default().split(';').filter_map(|pair| pair.trim().split_once('='));
-    if let Some((_, id)) = cookies.into_iter().find(|(name, _)| *name == COOKIE) {
-        return Ok(Owner::Cookie(id.to_owned()));
-    }
-    match extensions.get::<ConnectionId>() {
-        Some(connection) => Ok(Owner::Connection(connection.get())),
-        None => Err(Error::internal("a request without a connection")),
-    }
+/// Who sent `request`, as the guard of the port found out.
+///
+/// # Errors
+/// `Internal` if nobody was asked.
+pub(crate) fn caller<T>(request: &Request<T>) -> Result<&Caller> {
+    request.extensions().get::<Caller>().ok_or_else(|| Error::internal("a request whose sender was not asked for"))
+}
+
+fn cookie(metadata: &MetadataMap) -> Option<&str> {
+    let cookies = metadata.get_all("cookie").into_iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(name, _)| *name == COOKIE_NAME).map(|(_, value)| value)
 }

@@ -89,6 +89,7 @@ impl QueriesTable {
         let rows = self.0.summaries();
         let columns: Vec<ArrayRef> = vec![
             Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.id))),
+            Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.user))),
             Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.statement))),
             Arc::new(rows.iter().map(|row| row.mode.map(|mode| mode.to_string())).collect::<StringArray>()),
             Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.tasks as i64))),
@@ -107,6 +108,7 @@ impl TableProvider for QueriesTable {
     fn schema(&self) -> SchemaRef {
         Arc::new(Schema::new(vec![
             Field::new("id", DataType::Utf8, false),
+            Field::new("user_name", DataType::Utf8, false),
             Field::new("statement", DataType::Utf8, false),
             Field::new("mode", DataType::Utf8, true),
             Field::new("tasks", DataType::Int64, false),

@@ -3,10 +3,11 @@
 use std::process::ExitCode;
 
 use benchmarks::tpch;
-use client::{Client, ConnectOptions};
+use client::Client;
 use local_cluster::{ClusterOptions, LocalCluster};
 
-use crate::cli::BenchArguments;
+use crate::cli::{BenchArguments, Credentials};
+use crate::connect::connect_options;
 use crate::exit::Failure;
 use crate::logging;
 use crate::settings::Settings;
@@ -15,6 +16,7 @@ use crate::settings::Settings;
 pub(crate) async fn run(
     arguments: BenchArguments,
     connect: Option<String>,
+    credentials: &Credentials,
     settings: &Settings,
 ) -> Result<ExitCode, Failure> {
     logging::start(settings.log.as_deref().unwrap_or(logging::OF_A_COMMAND))?;
@@ -23,7 +25,7 @@ pub(crate) async fn run(
     let failed = |error: benchmarks::Error| Failure::ours(error.to_string());
     let outcome = match connect {
         Some(url) => {
-            let client = Client::connect(&url, &ConnectOptions::default()).await?;
+            let client = Client::connect(&url, &connect_options(credentials)?).await?;
             tpch::run(options, client, data_dir).await.map_err(failed)?
         }
         None => {

@@ -23,6 +23,9 @@ pub(crate) struct Cli {
     pub(crate) connect: Option<String>,
 
     #[command(flatten)]
+    pub(crate) credentials: Credentials,
+
+    #[command(flatten)]
     pub(crate) shell: shell::Options,
 }
 
@@ -39,6 +42,23 @@ pub(crate) enum Command {
     /// Benchmarks: make data, run queries, verify answers, report times
     #[command(subcommand)]
     Bench(BenchArguments),
+    /// Ask for a password and print its hash, for a user in the settings of a server
+    HashPassword,
+}
+
+/// Who a client is.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Credentials {
+    /// User at the coordinator; the password comes from GRAPPE_PASSWORD, or is asked for
+    #[arg(long, value_name = "NAME", global = true)]
+    pub(crate) user: Option<String>,
+
+    /// PEM file of certificates that the coordinator's must stand on [default: those of the system]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(crate) tls_ca: Option<PathBuf>,
+
+    #[arg(long, hide = true, env = "GRAPPE_PASSWORD", hide_env_values = true, global = true)]
+    pub(crate) password: Option<String>,
 }
 
 /// Settings that every subcommand has; each beats the environment, which beats the file.
@@ -92,6 +112,22 @@ pub(crate) struct ServerArguments {
     #[arg(long, value_name = "IP")]
     pub(crate) listen: Option<IpAddr>,
 
+    /// Address of the HTTP port, if it is another
+    #[arg(long, value_name = "IP")]
+    pub(crate) http_listen: Option<IpAddr>,
+
+    /// Address of the port on which executors join, if it is another
+    #[arg(long, value_name = "IP")]
+    pub(crate) cluster_listen: Option<IpAddr>,
+
+    /// Certificate of the Flight SQL port, PEM
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_certificate: Option<PathBuf>,
+
+    /// Its private key, PEM
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_key: Option<PathBuf>,
+
     #[command(flatten)]
     pub(crate) ports: Ports,
 
@@ -99,7 +135,7 @@ pub(crate) struct ServerArguments {
     #[arg(long, hide = true)]
     pub(crate) until_input_closes: bool,
 
-    /// Listen on an address other than loopback although nobody is asked who they are
+    /// Listen on an address other than loopback although anybody could run SQL there
     #[arg(long)]
     pub(crate) insecure: bool,
 

@@ -5,6 +5,7 @@
 mod bench;
 mod cli;
 mod cluster;
+mod connect;
 mod executor;
 mod exit;
 mod logging;
@@ -41,10 +42,15 @@ fn main() -> ExitCode {
 async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let settings = Settings::load(&cli.common)?;
     match cli.command {
-        None => prompt::run(cli.shell, cli.connect, &settings).await,
+        None => prompt::run(cli.shell, cli.connect, &cli.credentials, &settings).await,
         Some(Command::Server(arguments)) => server::run(arguments, settings).await,
         Some(Command::Executor(arguments)) => executor::run(arguments, &settings).await,
         Some(Command::Cluster(cli::ClusterArguments::Run(arguments))) => cluster::run(arguments, settings).await,
-        Some(Command::Bench(arguments)) => bench::run(arguments, cli.connect, &settings).await,
+        Some(Command::Bench(arguments)) => bench::run(arguments, cli.connect, &cli.credentials, &settings).await,
+        Some(Command::HashPassword) => {
+            let hash = flight_server::hash_password(&connect::new_password()?)?;
+            signals::print(&format!("{hash}\n"))?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }

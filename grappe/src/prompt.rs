@@ -2,9 +2,11 @@
 
 use std::process::ExitCode;
 
-use client::{Client, ConnectOptions};
+use client::Client;
 use local_cluster::{ClusterOptions, LocalCluster};
 
+use crate::cli::Credentials;
+use crate::connect::connect_options;
 use crate::exit::Failure;
 use crate::logging;
 use crate::settings::{Settings, startup_file};
@@ -13,6 +15,7 @@ use crate::settings::{Settings, startup_file};
 pub(crate) async fn run(
     options: shell::Options,
     connect: Option<String>,
+    credentials: &Credentials,
     settings: &Settings,
 ) -> Result<ExitCode, Failure> {
     logging::start(settings.log.as_deref().unwrap_or(logging::OF_A_COMMAND))?;
@@ -24,7 +27,7 @@ pub(crate) async fn run(
     let code = match connect {
         Some(url) => {
             environment.server = url.clone();
-            let connection = Client::connect(&url, &ConnectOptions::default()).await;
+            let connection = Client::connect(&url, &connect_options(credentials)?).await;
             shell::run(options, connection, environment).await
         }
         None => {

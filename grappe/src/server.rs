@@ -19,14 +19,14 @@ pub(crate) async fn run(arguments: ServerArguments, settings: Settings) -> Resul
         return Ok(ExitCode::SUCCESS);
     }
     logging::start(settings.log.as_deref().unwrap_or(logging::OF_A_SERVICE))?;
-    let coordinator = Coordinator::start(settings.server()).await?;
+    let coordinator = Coordinator::start(settings.server()?).await?;
     if let (Some(flight), Some(cluster), Some(http)) =
         (coordinator.flight_address(), coordinator.cluster_address(), coordinator.http_address())
     {
         let version = env!("CARGO_PKG_VERSION");
         tracing::info!(%flight, %cluster, %http, version, "the coordinator is ready");
         let addresses = CoordinatorAddresses {
-            flight: format!("grpc://{flight}"),
+            flight: format!("{}://{flight}", if settings.server.tls_key.is_some() { "grpc+tls" } else { "grpc" }),
             cluster: cluster.to_string(),
             http: format!("http://{http}"),
         };

@@ -12,7 +12,7 @@ use bytesize::ByteSize;
 use etcetera::{BaseStrategy, choose_base_strategy};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
-use flight_server::{CoordinatorOptions, EngineOptions, SchedulerOptions, Secret, StorageOptions};
+use flight_server::{CoordinatorOptions, EngineOptions, SchedulerOptions, Secret, StorageOptions, TlsFiles};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::{Common, Ports, ServerArguments};
@@ -51,6 +51,20 @@ pub(crate) struct Settings {
 pub(crate) struct ServerSettings {
     /// Address to listen on.
     pub(crate) listen: IpAddr,
+    /// Address of the HTTP port, if it is another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) http_listen: Option<IpAddr>,
+    /// Address of the cluster port, if it is another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cluster_listen: Option<IpAddr>,
+    /// PEM file of the Flight SQL port's certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tls_certificate: Option<PathBuf>,
+    /// PEM file of its key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Whether nobody need say who they are although there are users; on loopback only.
+    pub(crate) anonymous: bool,
     /// Flight SQL port.
     pub(crate) flight_port: u16,
     /// HTTP port.
@@ -73,6 +87,8 @@ pub(crate) struct ServerSettings {
     pub(crate) statement_bytes_max: ByteSize,
     /// Bytes of one message.
     pub(crate) message_bytes_max: ByteSize,
+    /// Users: names with the argon2 hashes of their passwords, from `grappe hash-password`.
+    pub(crate) users: BTreeMap<String, String>,
 }
 
 /// Settings of object stores.
@@ -103,7 +119,7 @@ impl Settings {
         if let Some(file) = config_file(flags)? {
             figment = figment.merge(Toml::file_exact(file));
         }
-        let environment = Env::prefixed("GRAPPE_").ignore(&["config"]).split("__");
+        let environment = Env::prefixed("GRAPPE_").ignore(&["config", "password"]).split("__");
         let settings: Self = figment.merge(environment).extract().map_err(refused)?;
         Ok(settings.with_flags(flags).with_storage_environment())
     }
@@ -123,6 +139,11 @@ impl Settings {
                 http_port: 7480,
                 cluster_port: 7471,
                 executor_lost_seconds_max: server.scheduler.executor_lost_after.as_secs(),
+                http_listen: None,
+                cluster_listen: None,
+                tls_certificate: None,
+                tls_key: None,
+                anonymous: false,
                 insecure: false,
                 query_history_rows_max: server.query_history_rows_max,
                 result_idle_seconds_max: server.result_idle_seconds_max,
@@ -130,6 +151,7 @@ impl Settings {
                 sessions_max: server.sessions_max,
                 statement_bytes_max: ByteSize::b(server.statement_bytes_max as u64),
                 message_bytes_max: ByteSize::b(server.message_bytes_max as u64),
+                users: BTreeMap::new(),
             },
             storage: StorageSettings {
                 retries_max: storage.retries_max,
@@ -154,6 +176,10 @@ impl Settings {
     /// The flags of `grappe server` over the rest.
     pub(crate) fn with_server_arguments(mut self, arguments: &ServerArguments) -> Self {
         self.server.listen = arguments.listen.unwrap_or(self.server.listen);
+        self.server.http_listen = arguments.http_listen.or(self.server.http_listen);
+        self.server.cluster_listen = arguments.cluster_listen.or(self.server.cluster_listen);
+        self.server.tls_certificate = arguments.tls_certificate.clone().or(self.server.tls_certificate);
+        self.server.tls_key = arguments.tls_key.clone().or(self.server.tls_key);
         self.server.insecure |= arguments.insecure;
         self.with_ports(&arguments.ports)
     }
@@ -200,6 +226,9 @@ impl Settings {
                 executor_lost_after: Duration::from_secs(server.executor_lost_seconds_max),
                 ..SchedulerOptions::default()
             },
+            tls: None,
+            users: BTreeMap::new(),
+            anonymous: false,
             insecure: false,
             data_dir: self.data_dir().map(Path::to_owned),
             engine: EngineOptions {
@@ -219,14 +248,28 @@ impl Settings {
     }
 
     /// A coordinator with ports.
-    pub(crate) fn server(&self) -> CoordinatorOptions {
-        CoordinatorOptions {
-            flight_address: Some(SocketAddr::new(self.server.listen, self.server.flight_port)),
-            http_address: Some(SocketAddr::new(self.server.listen, self.server.http_port)),
-            cluster_address: Some(SocketAddr::new(self.server.listen, self.server.cluster_port)),
-            insecure: self.server.insecure,
+    ///
+    /// # Errors
+    /// A certificate without its key, or a key without its certificate.
+    pub(crate) fn server(&self) -> Result<CoordinatorOptions, Failure> {
+        let server = &self.server;
+        let tls = match (&server.tls_certificate, &server.tls_key) {
+            (Some(certificate), Some(key)) => Some(TlsFiles { certificate: certificate.clone(), key: key.clone() }),
+            (None, None) => None,
+            _ => return Err(Failure::ours("TLS takes both --tls-certificate and --tls-key")),
+        };
+        let http = server.http_listen.unwrap_or(server.listen);
+        let cluster = server.cluster_listen.unwrap_or(server.listen);
+        Ok(CoordinatorOptions {
+            flight_address: Some(SocketAddr::new(server.listen, server.flight_port)),
+            http_address: Some(SocketAddr::new(http, server.http_port)),
+            cluster_address: Some(SocketAddr::new(cluster, server.cluster_port)),
+            tls,
+            users: server.users.clone(),
+            anonymous: server.anonymous,
+            insecure: server.insecure,
             ..self.embedded()
-        }
+        })
     }
 
     /// As TOML, secrets hidden.
@@ -238,6 +281,7 @@ impl Settings {
                 *value = "***".to_owned();
             }
         }
+        shown.server.users.values_mut().for_each(|hash| *hash = "***".to_owned());
         toml::to_string(&shown).map_err(|error| Failure::ours(format!("the settings cannot be shown: {error}")))
     }
 }
@@ -310,6 +354,7 @@ mod tests {
         let mut settings = Settings::defaults().unwrap();
         settings.storage.s3.insert("secret_access_key".into(), "hush".into());
         settings.storage.s3.insert("region".into(), "eu-west-1".into());
+        settings.server.users.insert("ada".into(), "hush".into());
         let shown = settings.shown().unwrap();
         assert!(!shown.contains("hush") && shown.contains("eu-west-1"), "{shown}");
     }

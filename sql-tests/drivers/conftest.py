@@ -57,6 +57,22 @@ def cursor(server):
         yield cursor
 
 
+@pytest.fixture(scope="session")
+def two_executors(tmp_path_factory):
+    """The Flight address of a `grappe cluster run` that every test leaves as it was."""
+    command = [BINARY, "cluster", "run", "--executors", "2", "--vcores", "1", "--memory", "2GB"]
+    command += ["--flight-port", "0", "--cluster-port", "0", "--http-port", "0"]
+    command += ["--data-dir", str(tmp_path_factory.mktemp("two"))]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=clean_environment()
+    )
+    line = process.stdout.readline()
+    assert line, "the cluster ended before it was ready"
+    yield json.loads(line)["flight"]
+    process.terminate()
+    assert process.wait(90) == 0
+
+
 @pytest.fixture
 def grappe(tmp_path):
     """Runs the binary as a user would: `grappe("-c", "SELECT 1")`."""

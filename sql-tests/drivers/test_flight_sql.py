@@ -11,6 +11,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import flight
 
+from protobuf import any_message, field
+
 
 def rows(cursor, sql, parameters=None):
     cursor.execute(sql, parameters)
@@ -78,20 +80,6 @@ def test_a_prepared_statement_is_run_again_with_other_values(cursor):
 
 # What only other drivers send.
 
-COMMANDS = "type.googleapis.com/arrow.flight.protocol.sql."
-
-
-def text_field(number, value):
-    encoded = value.encode()
-    assert len(encoded) < 128
-    return bytes([number << 3 | 2, len(encoded)]) + encoded
-
-
-def any_message(name, body=b""):
-    assert len(body) < 128
-    return text_field(1, COMMANDS + name) + bytes([2 << 3 | 2, len(body)]) + body
-
-
 @pytest.fixture
 def client(server):
     with flight.connect(server.flight.replace("grpc://", "grpc+tcp://")) as client:
@@ -117,14 +105,14 @@ def test_every_fact_about_the_server_has_the_type_that_jdbc_reads(client):
 
 
 def test_keys_are_told(client, table):
-    [key] = metadata(client, "CommandGetPrimaryKeys", text_field(3, table)).to_pylist()
+    [key] = metadata(client, "CommandGetPrimaryKeys", field(3, table)).to_pylist()
     assert (key["catalog_name"], key["db_schema_name"], key["table_name"]) == ("grappe", "public", table)
     assert (key["column_name"], key["key_sequence"]) == ("id", 1)
-    assert metadata(client, "CommandGetPrimaryKeys", text_field(3, "no_such_table")).num_rows == 0
-    for command, wanted in [("ImportedKeys", text_field(3, table)), ("ExportedKeys", text_field(3, table))]:
+    assert metadata(client, "CommandGetPrimaryKeys", field(3, "no_such_table")).num_rows == 0
+    for command, wanted in [("ImportedKeys", field(3, table)), ("ExportedKeys", field(3, table))]:
         foreign = metadata(client, "CommandGet" + command, wanted)
         assert (foreign.num_rows, foreign.num_columns) == (0, 13)
-    crossed = metadata(client, "CommandGetCrossReference", text_field(3, table) + text_field(6, table))
+    crossed = metadata(client, "CommandGetCrossReference", field(3, table) + field(6, table))
     assert crossed.num_rows == 0
 
 
@@ -164,14 +152,14 @@ def test_the_schema_of_a_session_is_an_option(server, cursor):
 
 def test_a_handle_is_of_one_session(server):
     def create(client, options=None):
-        action = flight.Action("CreatePreparedStatement", any_message("ActionCreatePreparedStatementRequest", text_field(1, "SELECT 1")))
+        action = flight.Action("CreatePreparedStatement", any_message("ActionCreatePreparedStatementRequest", field(1, "SELECT 1")))
         [answer] = client.do_action(action, options)
         body = answer.body.to_pybytes()
         start = body.index(b"\x0a\x24") + 2
         return body[start : start + 36].decode()
 
     def run(client, handle, options=None):
-        command = any_message("CommandPreparedStatementQuery", text_field(1, handle))
+        command = any_message("CommandPreparedStatementQuery", field(1, handle))
         info = client.get_flight_info(flight.FlightDescriptor.for_command(command), options)
         return client.do_get(info.endpoints[0].ticket, options).read_all().num_rows
 
@@ -196,7 +184,7 @@ ENDLESS = "SELECT sum(sin(value)) FROM range(1000000000000)"
 def test_a_statement_is_cancelled_by_sql_or_by_its_info(server, cursor, client):
     for how in ("sql", "CancelFlightInfo", "CancelQuery"):
         info = client.get_flight_info(
-            flight.FlightDescriptor.for_command(any_message("CommandStatementQuery", text_field(1, f"{ENDLESS} -- {how}")))
+            flight.FlightDescriptor.for_command(any_message("CommandStatementQuery", field(1, f"{ENDLESS} -- {how}")))
         )
         like = f"%-- {how}"
         find = "SELECT id, state FROM system.queries WHERE statement LIKE $1 AND statement NOT LIKE '%LIKE%'"
@@ -204,13 +192,9 @@ def test_a_statement_is_cancelled_by_sql_or_by_its_info(server, cursor, client):
         if how == "sql":
             rows(cursor, f"CANCEL QUERY '{query}'")
         else:
-            encoded = info.serialize()
-            assert len(encoded) < 16_384
-            size = bytes([len(encoded) & 0x7F | 0x80, len(encoded) >> 7])
-            body = b"\x0a" + size + encoded
+            body = field(1, info.serialize())
             if how == "CancelQuery":
-                name = text_field(1, COMMANDS + "ActionCancelQueryRequest")
-                body = name + b"\x12" + bytes([len(body) & 0x7F | 0x80, len(body) >> 7]) + body
+                body = any_message("ActionCancelQueryRequest", body)
             list(client.do_action(flight.Action(how, body)))
         [(_, state)] = rows(cursor, find, (like,))
         assert state == "cancelled", how
@@ -218,7 +202,7 @@ def test_a_statement_is_cancelled_by_sql_or_by_its_info(server, cursor, client):
         rows(cursor, "CANCEL QUERY 'no-such-query'")
 
 
-@pytest.mark.parametrize("body", [b"", b"\xff\xff\xff", b"\x0a\x03abc", text_field(1, "type.googleapis.com/nothing")])
+@pytest.mark.parametrize("body", [b"", b"\xff\xff\xff", b"\x0a\x03abc", field(1, "type.googleapis.com/nothing")])
 def test_garbage_is_refused_and_the_server_lives(client, cursor, body):
     for call in (
         lambda: client.get_flight_info(flight.FlightDescriptor.for_command(body)),

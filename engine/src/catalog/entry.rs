@@ -4,8 +4,10 @@ use std::fmt::{Display, Formatter};
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::catalog::TableProvider;
 use datafusion::common::ResolvedTableReference;
+use tempfile::TempDir;
+
+use crate::catalog::MemoryTable;
 
 /// Schema and table; there is one catalog.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -67,12 +69,12 @@ pub struct TableEntry {
 /// What a table is.
 #[derive(Debug, Clone)]
 pub enum TableDefinition {
-    /// Files that we read and do not own.
+    /// Files that we read.
     External(Arc<ExternalTable>),
     /// A stored query.
     View(Arc<View>),
     /// Rows in this process, gone with it.
-    Memory(Arc<dyn TableProvider>),
+    Memory(Arc<MemoryTable>),
 }
 
 impl TableDefinition {
@@ -94,6 +96,8 @@ pub struct ExternalTable {
     pub file_schema: SchemaRef,
     /// Columns that are directory names, with their types, in the order of the directories.
     pub partition_columns: SchemaRef,
+    /// The directory, if it is ours: it goes when nobody uses the table any more.
+    pub directory: Option<Arc<TempDir>>,
 }
 
 /// A query with a name.

@@ -45,7 +45,7 @@ pub(crate) async fn resolve_external(state: &SessionState, command: &CreateExter
     }
     check_order(command, &file_schema)?;
     let sql = command.definition.clone().unwrap_or_default();
-    Ok(ExternalTable { sql, file_schema, partition_columns: partitions })
+    Ok(ExternalTable { sql, file_schema, partition_columns: partitions, directory: None })
 }
 
 /// The provider of a table whose facts are known.

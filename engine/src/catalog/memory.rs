@@ -24,7 +24,12 @@ pub struct MemoryCatalog {
 impl MemoryCatalog {
     /// A catalog with an empty schema `public`.
     pub fn new() -> Self {
-        let schemas = BTreeMap::from([(SCHEMA.to_owned(), BTreeMap::new())]);
+        Self::with_schema(SCHEMA)
+    }
+
+    /// A catalog with this empty schema.
+    pub(crate) fn with_schema(name: &str) -> Self {
+        let schemas = BTreeMap::from([(name.to_owned(), BTreeMap::new())]);
         Self { contents: RwLock::new(Contents { schemas, next_id: 1 }) }
     }
 }

@@ -7,7 +7,6 @@ use async_trait::async_trait;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{MemTable, Session, TableProvider};
 use datafusion::common::Constraints;
-use datafusion::datasource::memory::PartitionData;
 use datafusion::datasource::sink::{DataSink, DataSinkExec};
 use datafusion::error::Result;
 use datafusion::execution::memory_pool::MemoryReservation;
@@ -16,31 +15,51 @@ use datafusion::logical_expr::dml::InsertOp;
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan};
 use futures::StreamExt;
+use tokio::sync::RwLock;
 
 use crate::Error;
 
 /// DataFusion's in-memory table, with its bytes reserved in the pool of the process for as long as it lives.
 #[derive(Debug)]
-pub(crate) struct MemoryTable {
+pub struct MemoryTable {
     rows: MemTable,
-    reservation: Arc<MemoryReservation>,
+    reservation: MemoryReservation,
+    /// Held to read while a snapshot is taken, to write while rows are added to all partitions.
+    published: RwLock<()>,
 }
 
 impl MemoryTable {
     /// A table of `rows`, whose bytes are reserved already.
     pub(crate) fn new(rows: MemTable, reservation: MemoryReservation) -> Self {
-        Self { rows, reservation: Arc::new(reservation) }
+        Self { rows, reservation, published: RwLock::default() }
+    }
+
+    /// The table for one statement, which sees the rows that are there now.
+    pub(crate) async fn snapshot(self: &Arc<Self>) -> Result<MemorySnapshot> {
+        let _published = self.published.read().await;
+        let mut partitions = Vec::with_capacity(self.rows.batches.len());
+        for partition in &self.rows.batches {
+            partitions.push(partition.read().await.clone());
+        }
+        Ok(MemorySnapshot { rows: MemTable::try_new(self.rows.schema(), partitions)?, table: Arc::clone(self) })
     }
 }
 
+/// The rows of a table at one time; what is written goes to the table.
+#[derive(Debug)]
+pub(crate) struct MemorySnapshot {
+    rows: MemTable,
+    table: Arc<MemoryTable>,
+}
+
 #[async_trait]
-impl TableProvider for MemoryTable {
+impl TableProvider for MemorySnapshot {
     fn schema(&self) -> SchemaRef {
         self.rows.schema()
     }
 
     fn constraints(&self) -> Option<&Constraints> {
-        self.rows.constraints()
+        self.table.rows.constraints()
     }
 
     fn table_type(&self) -> TableType {
@@ -48,7 +67,7 @@ impl TableProvider for MemoryTable {
     }
 
     fn get_column_default(&self, column: &str) -> Option<&Expr> {
-        self.rows.get_column_default(column)
+        self.table.rows.get_column_default(column)
     }
 
     async fn scan(
@@ -70,16 +89,12 @@ impl TableProvider for MemoryTable {
         if operation != InsertOp::Append {
             return Err(Error::invalid("an in-memory table takes plain INSERT only").into());
         }
-        let sink = MemorySink {
-            schema: self.schema(),
-            partitions: self.rows.batches.clone(),
-            reservation: Arc::clone(&self.reservation),
-        };
+        let sink = MemorySink { schema: self.schema(), table: Arc::clone(&self.table) };
         Ok(Arc::new(DataSinkExec::new(input, Arc::new(sink), None)))
     }
 
     async fn delete_from(&self, state: &dyn Session, filters: Vec<Expr>) -> Result<Arc<dyn ExecutionPlan>> {
-        self.rows.delete_from(state, filters).await
+        self.table.rows.delete_from(state, filters).await
     }
 
     async fn update(
@@ -88,7 +103,7 @@ impl TableProvider for MemoryTable {
         assignments: Vec<(String, Expr)>,
         filters: Vec<Expr>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        self.rows.update(state, assignments, filters).await
+        self.table.rows.update(state, assignments, filters).await
     }
 }
 
@@ -96,8 +111,7 @@ impl TableProvider for MemoryTable {
 #[derive(Debug)]
 struct MemorySink {
     schema: SchemaRef,
-    partitions: Vec<PartitionData>,
-    reservation: Arc<MemoryReservation>,
+    table: Arc<MemoryTable>,
 }
 
 impl DisplayAs for MemorySink {
@@ -113,8 +127,9 @@ impl DataSink for MemorySink {
     }
 
     async fn write_all(&self, mut data: SendableRecordBatchStream, _context: &Arc<TaskContext>) -> Result<u64> {
-        let arriving = self.reservation.new_empty();
-        let mut spread = vec![Vec::new(); self.partitions.len().max(1)];
+        let partitions = &self.table.rows.batches;
+        let arriving = self.table.reservation.new_empty();
+        let mut spread = vec![Vec::new(); partitions.len().max(1)];
         let mut rows = 0;
         let mut next = 0;
         while let Some(batch) = data.next().await.transpose()? {
@@ -123,11 +138,12 @@ impl DataSink for MemorySink {
             spread[next].push(batch);
             next = (next + 1) % spread.len();
         }
-        for (partition, mut batches) in self.partitions.iter().zip(spread) {
+        let _published = self.table.published.write().await;
+        for (partition, mut batches) in partitions.iter().zip(spread) {
             partition.write().await.append(&mut batches);
         }
         // The table's own reservation takes over what the arriving rows held.
-        self.reservation.grow(arriving.free());
+        self.table.reservation.grow(arriving.free());
         Ok(rows)
     }
 }

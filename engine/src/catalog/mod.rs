@@ -9,6 +9,7 @@ mod files;
 mod glob;
 mod memory;
 mod memory_table;
+mod session;
 mod view;
 
 use async_trait::async_trait;
@@ -17,7 +18,8 @@ pub use entry::{ExternalTable, TableDefinition, TableEntry, TableKind, TableName
 pub(crate) use external::resolve_external;
 pub(crate) use glob::GlobTable;
 pub use memory::MemoryCatalog;
-pub(crate) use memory_table::MemoryTable;
+pub use memory_table::MemoryTable;
+pub(crate) use session::{SessionCatalog, TEMPORARY_SCHEMA, temporary_name};
 pub(crate) use view::{CatalogView, SYSTEM_SCHEMA, ViewSeed};
 
 use crate::Result;

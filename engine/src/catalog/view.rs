@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
@@ -12,13 +13,16 @@ use datafusion::datasource::ViewTable;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{DdlStatement, LogicalPlan, TableType};
+use parking_lot::Mutex;
+use tempfile::TempDir;
 
 use crate::catalog::external::open_external;
 use crate::catalog::files::{looks_like_a_file, open_path};
-use crate::catalog::{Catalog, ExternalTable, TableDefinition, TableKind, TableName, TableSummary, View};
+use crate::catalog::{
+    Catalog, ExternalTable, SessionCatalog, TEMPORARY_SCHEMA, TableDefinition, TableKind, TableName, TableSummary, View,
+};
 use crate::config::CATALOG;
 use crate::sql::parse_statement;
-use crate::state::{StateSeed, session_state};
 use crate::{Error, Result};
 
 /// Schema of our own live tables.
@@ -30,9 +34,9 @@ const VIEW_DEPTH_MAX: usize = 32;
 /// Everything a view of the catalog is made from.
 #[derive(Debug, Clone)]
 pub(crate) struct ViewSeed {
-    pub(crate) catalog: Arc<dyn Catalog>,
+    pub(crate) catalog: SessionCatalog,
     pub(crate) system: Arc<dyn SchemaProvider>,
-    pub(crate) state: StateSeed,
+    pub(crate) state: Arc<SessionState>,
 }
 
 /// The catalog during one statement.
@@ -43,6 +47,15 @@ pub(crate) struct CatalogView {
     /// Tables whose definitions are being planned right now: a definition names its own table, which must not be opened
     /// again for that.
     opening: Vec<TableName>,
+    used: Arc<Used>,
+}
+
+/// What a statement has opened.
+#[derive(Debug, Default)]
+struct Used {
+    /// Directories of ours: they stay as long as somebody has the view.
+    directories: Mutex<Vec<Arc<TempDir>>>,
+    temporary: AtomicBool,
 }
 
 type Names = BTreeMap<String, Vec<TableSummary>>;
@@ -50,7 +63,7 @@ type Names = BTreeMap<String, Vec<TableSummary>>;
 impl CatalogView {
     /// A view that can open tables by name but not list them.
     pub(crate) fn new(seed: ViewSeed) -> Arc<Self> {
-        Arc::new(Self { seed, names: None, opening: Vec::new() })
+        Arc::new(Self { seed, names: None, opening: Vec::new(), used: Arc::default() })
     }
 
     /// A view that can list them too.
@@ -58,30 +71,40 @@ impl CatalogView {
     /// # Errors
     /// Whatever the keeper of the catalog reports.
     pub(crate) async fn with_names(seed: ViewSeed) -> Result<Arc<Self>> {
-        let names = read_names(seed.catalog.as_ref()).await?;
-        Ok(Arc::new(Self { seed, names: Some(Arc::new(names)), opening: Vec::new() }))
+        let names = read_names(&seed.catalog).await?;
+        Ok(Arc::new(Self { seed, names: Some(Arc::new(names)), opening: Vec::new(), used: Arc::default() }))
+    }
+
+    /// Whether a temporary table or view has been opened.
+    pub(crate) fn has_opened_temporary(&self) -> bool {
+        self.used.temporary.load(Ordering::Relaxed)
     }
 
     /// A session state that sees this view, with `default_schema` if given.
     pub(crate) fn state(self: &Arc<Self>, default_schema: Option<&str>) -> SessionState {
-        let mut seed = self.seed.state.clone();
+        let mut state = SessionState::clone(&self.seed.state);
         if let Some(schema) = default_schema {
-            seed.config.options_mut().catalog.default_schema = schema.to_owned();
+            state.config_mut().options_mut().catalog.default_schema = schema.to_owned();
         }
-        let mut state = session_state(&seed, Arc::new(OnlyCatalog(Arc::clone(self))));
+        state.register_catalog_list(Arc::new(OnlyCatalog(Arc::clone(self))));
         // `now()` is the time at which the statement began.
         state.mark_start_execution();
         state
     }
 
-    /// This view while the definition of `name` is planned.
+    /// This view while the definition of `name` is planned. What all share must not mean what one session has.
     fn within(&self, name: &TableName) -> Arc<Self> {
         let mut opening = self.opening.clone();
         opening.push(name.clone());
-        Arc::new(Self { seed: self.seed.clone(), names: self.names.clone(), opening })
+        let mut seed = self.seed.clone();
+        if name.schema != TEMPORARY_SCHEMA {
+            seed.catalog = seed.catalog.without_temporary();
+        }
+        Arc::new(Self { seed, names: self.names.clone(), opening, used: Arc::clone(&self.used) })
     }
 
     async fn open(self: &Arc<Self>, name: &TableName) -> Result<Option<Arc<dyn TableProvider>>> {
+        let name = &self.seed.catalog.meant(name).await?;
         if self.opening.contains(name) {
             return Ok(None);
         }
@@ -91,9 +114,13 @@ impl CatalogView {
             }
             return Ok(None);
         };
+        self.used.temporary.fetch_or(name.schema == TEMPORARY_SCHEMA, Ordering::Relaxed);
         match entry.definition {
-            TableDefinition::Memory(provider) => Ok(Some(provider)),
-            TableDefinition::External(table) => Ok(Some(self.external(name, &table).await?)),
+            TableDefinition::Memory(table) => Ok(Some(Arc::new(table.snapshot().await?))),
+            TableDefinition::External(table) => {
+                self.used.directories.lock().extend(table.directory.clone());
+                Ok(Some(self.external(name, &table).await?))
+            }
             TableDefinition::View(view) => Ok(Some(self.view(name, &view).await?)),
         }
     }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::catalog::TableProvider;
-use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::DFSchema;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::datasource::file_format::arrow::ArrowFormat;
 use datafusion::datasource::file_format::csv::CsvFormat;
 use datafusion::datasource::file_format::json::JsonFormat;
@@ -14,7 +15,7 @@ use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::ListingTable;
 use datafusion::datasource::source_as_provider;
 use datafusion::datasource::{ViewTable, empty::EmptyTable};
-use datafusion::logical_expr::{LogicalPlan, TableScan};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, TableScan};
 
 use crate::catalog::GlobTable;
 use crate::functions::range::SeriesTable;
@@ -40,8 +41,18 @@ fn dictionary(node: &LogicalPlan) -> Option<String> {
     Some(format!("\"{}\" is a dictionary: CAST it AS VARCHAR", column.name()))
 }
 
+/// DataFusion's encoding of a Float16 constant comes back as a Float32.
+fn half_constant(node: &LogicalPlan) -> Option<String> {
+    // Without columns there is only what is constant.
+    let nothing = DFSchema::empty();
+    let is_half =
+        |expression: &Expr| Ok(expression.get_type(&nothing).is_ok_and(|data_type| data_type == DataType::Float16));
+    let has_half = |expression: &Expr| expression.exists(is_half).unwrap_or(true);
+    node.expressions().iter().any(has_half).then(|| "it has a constant of 16 bits: CAST it AS REAL".to_owned())
+}
+
 fn refusal(node: &LogicalPlan) -> Option<String> {
-    dictionary(node).or_else(|| kind_refusal(node))
+    dictionary(node).or_else(|| half_constant(node)).or_else(|| kind_refusal(node))
 }
 
 fn kind_refusal(node: &LogicalPlan) -> Option<String> {

@@ -8,8 +8,9 @@ use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
-use datafusion::physical_plan::{ExecutionPlan, execute_stream};
-use futures::TryStreamExt;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, execute_stream, execute_stream_partitioned};
+use futures::{StreamExt, TryStreamExt, stream};
 use parking_lot::Mutex;
 
 use crate::execution::{Availability, Execution, Mode, Progress, Running, StartRequest, spillable};
@@ -54,6 +55,10 @@ impl LocalRunning {
     pub(crate) fn new(plan: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>) -> Self {
         Self { plan, context: Mutex::new(Some(context)) }
     }
+
+    fn take_context(&self) -> Result<Arc<TaskContext>> {
+        self.context.lock().take().ok_or_else(|| Error::invalid("the result has been read already"))
+    }
 }
 
 impl Running for LocalRunning {
@@ -62,8 +67,24 @@ impl Running for LocalRunning {
     }
 
     fn stream(&self) -> Result<SendableRecordBatchStream> {
-        let context = self.context.lock().take().ok_or_else(|| Error::invalid("the result has been read already"))?;
-        Ok(execute_stream(Arc::clone(&self.plan), context)?)
+        Ok(execute_stream(Arc::clone(&self.plan), self.take_context()?)?)
+    }
+
+    fn streams(&self, parts_max: usize) -> Result<Vec<SendableRecordBatchStream>> {
+        let partitions = self.plan.output_partitioning().partition_count();
+        if parts_max.min(partitions) <= 1 {
+            return Ok(vec![self.stream()?]);
+        }
+        let mut parts: Vec<_> = (0..parts_max.min(partitions)).map(|_| Vec::new()).collect();
+        let count = parts.len();
+        let streams = execute_stream_partitioned(Arc::clone(&self.plan), self.take_context()?)?;
+        for (partition, stream) in streams.into_iter().enumerate() {
+            parts[partition % count].push(stream);
+        }
+        let joined = |streams| -> SendableRecordBatchStream {
+            Box::pin(RecordBatchStreamAdapter::new(self.schema(), stream::iter(streams).flatten()))
+        };
+        Ok(parts.into_iter().map(joined).collect())
     }
 
     fn progress(&self) -> Progress {

@@ -31,9 +31,9 @@ pub struct StartRequest {
     /// Id of the statement, unique in the cluster.
     pub query_id: String,
     /// SQL text, for names and logs.
-    pub text: String,
+    pub text: Arc<str>,
     /// State of the session that planned it.
-    pub state: SessionState,
+    pub state: Arc<SessionState>,
     /// Analysed plan, not optimised.
     pub plan: LogicalPlan,
 }
@@ -98,6 +98,15 @@ pub trait Running: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// `Invalid` if it has been taken.
     fn stream(&self) -> Result<SendableRecordBatchStream>;
+
+    /// The result in at most `parts_max` parts that can be read at once, in place of [`Self::stream`]; one if its order
+    /// matters, or it cannot be split.
+    ///
+    /// # Errors
+    /// As [`Self::stream`].
+    fn streams(&self, _parts_max: usize) -> Result<Vec<SendableRecordBatchStream>> {
+        Ok(vec![self.stream()?])
+    }
 
     /// How far it is.
     fn progress(&self) -> Progress;

@@ -1,5 +1,6 @@
 //! View types and dictionaries stay inside: many clients cannot read the ones, and Flight unpacks the others, so results
-//! leave with plain types, and announce them.
+//! leave with plain types, and announce them. Large lists are among them: arrow-flight 59 streams them as lists, whatever
+//! was announced (`prepare_field_for_flight`).
 //!
 //! DataFusion's own setting for this (`expand_views_at_output`) puts a projection above the last sort, over which it then
 //! repartitions, and the order is lost.
@@ -58,6 +59,10 @@ impl Running for PlainResult {
         Ok(result_stream(self.0.stream()?))
     }
 
+    fn streams(&self, parts_max: usize) -> crate::Result<Vec<SendableRecordBatchStream>> {
+        Ok(self.0.streams(parts_max)?.into_iter().map(result_stream).collect())
+    }
+
     fn progress(&self) -> Progress {
         self.0.progress()
     }
@@ -81,7 +86,7 @@ fn plain_type(data_type: &DataType) -> Option<DataType> {
         DataType::Utf8View => Some(DataType::Utf8),
         DataType::BinaryView => Some(DataType::Binary),
         DataType::List(item) => changed(item).map(DataType::List),
-        DataType::LargeList(item) => changed(item).map(DataType::LargeList),
+        DataType::LargeList(item) => Some(DataType::List(changed(item).unwrap_or_else(|| Arc::clone(item)))),
         DataType::FixedSizeList(item, length) => changed(item).map(|item| DataType::FixedSizeList(item, *length)),
         DataType::Map(entries, sorted) => changed(entries).map(|entries| DataType::Map(entries, *sorted)),
         DataType::Dictionary(_, value) => Some(plain_type(value).unwrap_or_else(|| value.as_ref().clone())),
@@ -102,10 +107,11 @@ mod tests {
         let fields = vec![
             Field::new("a", DataType::Int64, false),
             Field::new("b", DataType::List(Arc::clone(&item)), true),
-            Field::new("c", DataType::Struct(vec![item].into()), true),
+            Field::new("c", DataType::Struct(vec![Arc::clone(&item)].into()), true),
+            Field::new("d", DataType::LargeList(item), true),
         ];
         let plain = result_schema(&Schema::new(fields));
         let text = format!("{plain:?}");
-        assert!(!text.contains("View") && text.contains("Int64"), "{text}");
+        assert!(!text.contains("View") && !text.contains("LargeList") && text.contains("Int64"), "{text}");
     }
 }

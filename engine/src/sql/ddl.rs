@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
-use datafusion::catalog::{MemTable, TableProvider};
+use datafusion::catalog::MemTable;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DFSchema, SchemaReference, TableReference};
 use datafusion::execution::SessionState;
@@ -17,7 +17,8 @@ use datafusion::physical_plan::execute_stream_partitioned;
 use futures::TryStreamExt;
 
 use crate::catalog::{
-    Catalog, MemoryTable, SYSTEM_SCHEMA, TableDefinition, TableKind, TableName, View, resolve_external,
+    Catalog, MemoryTable, SYSTEM_SCHEMA, SessionCatalog, TEMPORARY_SCHEMA, TableDefinition, TableKind, TableName, View,
+    resolve_external, temporary_name,
 };
 use crate::config::CATALOG;
 use crate::execution::{result_schema, result_stream};
@@ -27,7 +28,12 @@ use crate::{Error, ErrorKind, Result};
 ///
 /// # Errors
 /// Those of [`Catalog`], of reading the files of an external table, and of the query of a `CREATE TABLE AS`.
-pub(crate) async fn run_ddl(catalog: &dyn Catalog, state: &SessionState, ddl: DdlStatement, text: &str) -> Result<()> {
+pub(crate) async fn run_ddl(
+    catalog: &SessionCatalog,
+    state: &SessionState,
+    ddl: DdlStatement,
+    text: &str,
+) -> Result<()> {
     match ddl {
         DdlStatement::CreateExternalTable(command) => create_external_table(catalog, state, &command, text).await,
         DdlStatement::CreateMemoryTable(command) => create_memory_table(catalog, state, command).await,
@@ -61,8 +67,19 @@ fn table_name(state: &SessionState, reference: TableReference) -> Result<TableNa
     Ok(resolved.into())
 }
 
+/// The catalog's name for a table to be made; a temporary one is in no schema of the user's.
+fn new_name(state: &SessionState, reference: TableReference, temporary: bool) -> Result<TableName> {
+    match reference.schema() {
+        _ if !temporary => table_name(state, reference),
+        Some(schema) if schema != TEMPORARY_SCHEMA => {
+            Err(Error::invalid(format!("a temporary table cannot be in schema \"{schema}\"; leave the schema away")))
+        }
+        _ => Ok(temporary_name(reference.table())),
+    }
+}
+
 /// Whether there is nothing to do because the table is there and that is fine.
-async fn is_settled(catalog: &dyn Catalog, name: &TableName, if_not_exists: bool, or_replace: bool) -> Result<bool> {
+async fn is_settled(catalog: &SessionCatalog, name: &TableName, if_not_exists: bool, or_replace: bool) -> Result<bool> {
     if if_not_exists && or_replace {
         return Err(Error::invalid("use either OR REPLACE or IF NOT EXISTS"));
     }
@@ -78,16 +95,15 @@ async fn is_settled(catalog: &dyn Catalog, name: &TableName, if_not_exists: bool
 }
 
 async fn create_external_table(
-    catalog: &dyn Catalog,
+    catalog: &SessionCatalog,
     state: &SessionState,
     command: &CreateExternalTable,
     text: &str,
 ) -> Result<()> {
-    refuse_temporary(command.temporary)?;
     if command.unbounded {
         return Err(Error::invalid("unbounded tables are not supported"));
     }
-    let name = table_name(state, command.name.clone())?;
+    let name = new_name(state, command.name.clone(), command.temporary)?;
     if is_settled(catalog, &name, command.if_not_exists, command.or_replace).await? {
         return Ok(());
     }
@@ -96,38 +112,49 @@ async fn create_external_table(
     catalog.create_table(&name, TableDefinition::External(Arc::new(table)), command.or_replace).await
 }
 
-async fn create_view(catalog: &dyn Catalog, state: &SessionState, command: CreateView, text: &str) -> Result<()> {
-    refuse_temporary(command.temporary)?;
-    let name = table_name(state, command.name)?;
+async fn create_view(catalog: &SessionCatalog, state: &SessionState, command: CreateView, text: &str) -> Result<()> {
+    let name = new_name(state, command.name, command.temporary)?;
     if is_settled(catalog, &name, false, command.or_replace).await? {
         return Ok(());
     }
     refuse_duplicates(command.input.schema())?;
-    refuse_self_reference(state, &name, &command.input)?;
+    refuse_what_a_view_cannot_read(catalog, state, &name, &command.input).await?;
     // A view that cannot be planned is refused now and not when it is first read.
     state.optimize(&command.input)?;
     let view = View { sql: text.to_owned(), default_schema: state.config_options().catalog.default_schema.clone() };
     catalog.create_table(&name, TableDefinition::View(Arc::new(view)), command.or_replace).await
 }
 
-/// `CREATE OR REPLACE VIEW v AS SELECT ... FROM v` would stand on itself.
-fn refuse_self_reference(state: &SessionState, name: &TableName, input: &LogicalPlan) -> Result<()> {
-    let mut found = false;
+/// `CREATE OR REPLACE VIEW v AS SELECT ... FROM v` would stand on itself; a view that lasts cannot stand on a table that
+/// does not.
+async fn refuse_what_a_view_cannot_read(
+    catalog: &SessionCatalog,
+    state: &SessionState,
+    name: &TableName,
+    input: &LogicalPlan,
+) -> Result<()> {
+    let mut scanned = Vec::new();
     input.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node {
-            found |= table_name(state, scan.table_name.clone()).is_ok_and(|scanned| scanned == *name);
+            scanned.extend(table_name(state, scan.table_name.clone()).ok());
         }
         Ok(TreeNodeRecursion::Continue)
     })?;
-    if found {
-        return Err(Error::invalid(format!("view \"{name}\" cannot read itself")));
+    for table in scanned {
+        let meant = catalog.meant(&table).await?;
+        if meant == *name {
+            return Err(Error::invalid(format!("view \"{name}\" cannot read itself")));
+        }
+        if meant.schema == TEMPORARY_SCHEMA && name.schema != TEMPORARY_SCHEMA {
+            let message = format!("view \"{name}\" cannot read the temporary table \"{}\"", meant.table);
+            return Err(Error::invalid(format!("{message}; use CREATE TEMPORARY VIEW")));
+        }
     }
     Ok(())
 }
 
-async fn create_memory_table(catalog: &dyn Catalog, state: &SessionState, command: CreateMemoryTable) -> Result<()> {
-    refuse_temporary(command.temporary)?;
-    let name = table_name(state, command.name)?;
+async fn create_memory_table(catalog: &SessionCatalog, state: &SessionState, command: CreateMemoryTable) -> Result<()> {
+    let name = new_name(state, command.name, command.temporary)?;
     if is_settled(catalog, &name, command.if_not_exists, command.or_replace).await? {
         return Ok(());
     }
@@ -145,8 +172,8 @@ async fn create_memory_table(catalog: &dyn Catalog, state: &SessionState, comman
     let table = MemTable::try_new(schema, partitions)?
         .with_constraints(command.constraints)
         .with_column_defaults(command.column_defaults.into_iter().collect());
-    let table: Arc<dyn TableProvider> = Arc::new(MemoryTable::new(table, reservation));
-    catalog.create_table(&name, TableDefinition::Memory(table), command.or_replace).await
+    let table = MemoryTable::new(table, reservation);
+    catalog.create_table(&name, TableDefinition::Memory(Arc::new(table)), command.or_replace).await
 }
 
 /// Columns as declared; those of a query may be null later even if none is now.
@@ -165,9 +192,9 @@ fn keep(reservation: &MemoryReservation, batch: RecordBatch) -> datafusion::erro
     Ok(batch)
 }
 
-async fn create_schema(catalog: &dyn Catalog, command: CreateCatalogSchema) -> Result<()> {
+async fn create_schema(catalog: &SessionCatalog, command: CreateCatalogSchema) -> Result<()> {
     let name = command.schema_name.strip_prefix(&format!("{CATALOG}.")).unwrap_or(&command.schema_name).to_owned();
-    if ["information_schema", SYSTEM_SCHEMA].contains(&name.as_str()) {
+    if ["information_schema", SYSTEM_SCHEMA, TEMPORARY_SCHEMA].contains(&name.as_str()) {
         return Err(Error::already_exists(format!("schema \"{name}\" is always there")));
     }
     match catalog.create_schema(&name).await {
@@ -176,7 +203,7 @@ async fn create_schema(catalog: &dyn Catalog, command: CreateCatalogSchema) -> R
     }
 }
 
-async fn drop_schema(catalog: &dyn Catalog, command: DropCatalogSchema) -> Result<()> {
+async fn drop_schema(catalog: &SessionCatalog, command: DropCatalogSchema) -> Result<()> {
     let name = match &command.name {
         SchemaReference::Bare { schema } | SchemaReference::Full { schema, .. } => schema.to_string(),
     };
@@ -187,21 +214,17 @@ async fn drop_schema(catalog: &dyn Catalog, command: DropCatalogSchema) -> Resul
 }
 
 async fn drop_table(
-    catalog: &dyn Catalog,
+    catalog: &SessionCatalog,
     state: &SessionState,
     reference: TableReference,
     kind: TableKind,
     if_exists: bool,
 ) -> Result<()> {
-    let name = table_name(state, reference)?;
+    let name = catalog.meant(&table_name(state, reference)?).await?;
     match catalog.drop_table(&name, kind).await {
         Err(error) if error.kind == ErrorKind::NotFound && if_exists => Ok(()),
         other => other,
     }
-}
-
-fn refuse_temporary(temporary: bool) -> Result<()> {
-    if temporary { Err(Error::invalid("temporary tables and views are not supported")) } else { Ok(()) }
 }
 
 fn refuse_duplicates(schema: &DFSchema) -> Result<()> {

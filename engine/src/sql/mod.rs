@@ -6,6 +6,8 @@ mod prepared;
 mod refused;
 mod settings;
 mod statement;
+mod substrait;
+mod types;
 
 pub(crate) use ddl::run_ddl;
 pub(crate) use placeholders::{bind, bind_row, number_placeholders, parameters};
@@ -13,6 +15,8 @@ pub(crate) use prepared::PreparedPlans;
 pub(crate) use refused::refuse_what_would_be_wrong;
 pub(crate) use settings::{reset_setting, set_setting};
 pub use statement::{Effect, Statement};
+pub use substrait::HAS_SUBSTRAIT;
+pub(crate) use substrait::plan_substrait;
 
 use datafusion::execution::SessionState;
 use datafusion::sql::parser::{DFParserBuilder, Statement as Syntax};
@@ -32,7 +36,10 @@ pub(crate) fn parse_statement(state: &SessionState, sql: &str) -> Result<Syntax>
         .build()?
         .parse_statements()?;
     match (statements.pop_front(), statements.len()) {
-        (Some(statement), 0) => Ok(statement),
+        (Some(mut statement), 0) => {
+            types::rename_types(&mut statement);
+            Ok(statement)
+        }
         (None, _) => Err(Error::invalid("there is no statement in the text")),
         (Some(_), more) => Err(Error::invalid(format!("one statement at a time, not {}", more + 1))),
     }

@@ -1,5 +1,7 @@
 //! A planned statement, and what kind of thing it does.
 
+use std::sync::Arc;
+
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::Schema;
 use datafusion::execution::SessionState;
@@ -23,11 +25,13 @@ pub enum Effect {
 #[derive(Debug, Clone)]
 pub struct Statement {
     /// The SQL text.
-    pub text: String,
+    pub text: Arc<str>,
     /// Its analysed plan.
     pub plan: LogicalPlan,
     /// The session's state at the time of planning.
-    pub state: SessionState,
+    pub state: Arc<SessionState>,
+    /// Whether it reads temporary tables, which end with their session.
+    pub reads_temporary: bool,
 }
 
 impl Statement {

@@ -12,8 +12,12 @@ const CATALOG_OPTION: &str = "catalog";
 const SCHEMA_OPTION: &str = "schema";
 
 /// Every action that is answered, with what it does.
-pub(crate) const ACTIONS: [(&str, &str); 7] = [
+pub(crate) const ACTIONS: [(&str, &str); 8] = [
     ("CreatePreparedStatement", "Plans a statement and gives it a handle"),
+    (
+        "CreatePreparedSubstraitPlan",
+        "Plans a Substrait plan and gives it a handle, if the server was built with Substrait",
+    ),
     ("ClosePreparedStatement", "Forgets a prepared statement"),
     ("CancelFlightInfo", "Stops a statement by its FlightInfo"),
     ("CancelQuery", "Stops a statement by its FlightInfo, as older clients do"),

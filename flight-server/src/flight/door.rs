@@ -17,9 +17,10 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::flight::Service;
 use crate::flight::actions::ACTIONS;
-use crate::flight::info::{poll_info, query_id};
+use crate::flight::info::{poll_info, statement_handle};
+use crate::flight::service::substrait;
 use crate::flight::status::status;
-use crate::queries::{Query, Submission};
+use crate::query::{Query, Submission, result_of_writing};
 
 /// How long a poll waits for news before it answers "still running".
 const POLL_SECONDS: Duration = Duration::from_secs(1);
@@ -32,8 +33,9 @@ impl Door {
     /// The statement that a poll is about: a new one, or one asked about before.
     fn polled(&self, request: &Request<FlightDescriptor>) -> Result<Arc<Query>, Status> {
         let command = &request.get_ref().cmd;
-        if let Some(id) = query_id(command) {
-            return self.0.queries.get(&id).map_err(status);
+        if let Some(handle) = statement_handle(command) {
+            let claims = self.0.claims(request, &handle)?;
+            return self.0.queries.get(&claims.query_id).map_err(status);
         }
         let session = self.0.session(request)?;
         let submission = self.submission(&session, command)?;
@@ -48,6 +50,7 @@ impl Door {
             Command::CommandPreparedStatementQuery(CommandPreparedStatementQuery { prepared_statement_handle }) => {
                 self.0.prepared.submission(session, &prepared_statement_handle).map_err(status)
             }
+            Command::CommandStatementSubstraitPlan(command) => substrait(command.plan),
             _ => Err(status(Error::invalid("only statements can be polled"))),
         }
     }
@@ -70,17 +73,18 @@ impl FlightService for Door {
             Ok(settled) => settled.map_err(status)?,
             Err(_still_running) => {}
         }
-        Ok(Response::new(poll_info(&query).map_err(status)?))
+        Ok(Response::new(poll_info(&self.0.tickets, &query).map_err(status)?))
     }
 
     /// Plans a statement without running it.
     async fn get_schema(&self, request: Request<FlightDescriptor>) -> Result<Response<SchemaResult>, Status> {
         let session = self.0.session(&request)?;
         let submission = self.submission(&session, &request.get_ref().cmd)?;
-        let statement = session.plan(&submission.text).await.map_err(status)?;
+        let statement = submission.planned(&session).await.map_err(status)?;
         let schema = match statement.effect() {
             Effect::None => session.result_schema(statement).await.map_err(status)?,
-            Effect::Rows | Effect::Definition => Arc::new(arrow::datatypes::Schema::empty()),
+            Effect::Rows => result_of_writing(),
+            Effect::Definition => Arc::new(arrow::datatypes::Schema::empty()),
         };
         let options = IpcWriteOptions::default();
         let encoded = SchemaResult::try_from(SchemaAsIpc::new(&schema, &options));

@@ -5,7 +5,7 @@ use arrow_flight::decode::FlightRecordBatchStream;
 use arrow_flight::error::FlightError;
 use engine::{Error, ErrorKind};
 use futures::{Stream, TryStreamExt};
-use tonic::Status;
+use tonic::{Code, Status};
 
 /// The batches in `messages`, of which the first may only say what they are for.
 pub(crate) fn batches(
@@ -18,7 +18,8 @@ pub(crate) fn batches(
 /// What the client sent is the client's fault, and so is that it stopped.
 pub(crate) fn unreadable(error: FlightError) -> Error {
     match error {
-        FlightError::Tonic(status) if status.code() == tonic::Code::ResourceExhausted => {
+        // The second is what tonic says of a message over the limit.
+        FlightError::Tonic(status) if matches!(status.code(), Code::ResourceExhausted | Code::OutOfRange) => {
             Error::new(ErrorKind::Exhausted, status.message().to_owned())
         }
         FlightError::Tonic(status) => {

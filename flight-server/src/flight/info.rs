@@ -6,9 +6,11 @@ use arrow_flight::{FlightDescriptor, FlightEndpoint, FlightInfo, PollInfo, Ticke
 use bytes::Bytes;
 use engine::{Error, Result};
 use prost::Message;
+use prost_types::Timestamp;
 use serde::Serialize;
 
-use crate::queries::Query;
+use crate::query::Query;
+use crate::tickets::Tickets;
 
 /// What clients of ours read in `app_metadata`, as JSON.
 #[derive(Debug, Serialize)]
@@ -21,36 +23,47 @@ struct Described<'a> {
     tasks_total: u64,
 }
 
-/// The encoded name of a statement: a ticket for its rows, or a descriptor to ask again.
-fn handle(query: &Query) -> Bytes {
-    let ticket = TicketStatementQuery { statement_handle: Bytes::from(query.id().to_owned()) };
+/// The encoded name of a part of a statement's result: a ticket for its rows, or a descriptor to ask again.
+fn handle(tickets: &Tickets, query: &Query, part: u32) -> Bytes {
+    let ticket = TicketStatementQuery { statement_handle: tickets.seal(query.id(), query.user(), part) };
     ticket.as_any().encode_to_vec().into()
 }
 
-/// The id in such a name, if `bytes` are one.
-pub(crate) fn query_id(bytes: &[u8]) -> Option<String> {
+/// The ticket in such a name, if `bytes` are one.
+pub(crate) fn statement_handle(bytes: &[u8]) -> Option<Bytes> {
     let ticket: TicketStatementQuery = Any::decode(bytes).ok()?.unpack().ok()??;
-    String::from_utf8(ticket.statement_handle.to_vec()).ok()
+    Some(ticket.statement_handle)
 }
 
-/// One endpoint without a location: the rows come over the connection that asked.
-pub(crate) fn flight_info(query: &Query) -> Result<FlightInfo> {
+/// One endpoint for each part, without a location: the rows come over the connection that asks. A client that wants all
+/// rows in order has one part.
+pub(crate) fn flight_info(tickets: &Tickets, query: &Query) -> Result<FlightInfo> {
     let mut info = FlightInfo::new()
-        .with_descriptor(FlightDescriptor::new_cmd(handle(query)))
-        .with_app_metadata(described(query)?)
-        .with_ordered(true);
-    if query.is_settled() {
-        info = with_schema(info, &query.schema())?;
-        info = info.with_endpoint(FlightEndpoint::new().with_ticket(Ticket::new(handle(query))));
+        .with_descriptor(FlightDescriptor::new_cmd(handle(tickets, query, 0)))
+        .with_app_metadata(described(query)?);
+    if !query.is_settled() {
+        return Ok(info.with_ordered(true));
     }
-    Ok(info)
+    // Clients take this for the count of a statement that writes.
+    if let Some(rows) = query.rows_affected() {
+        info = info.with_total_records(i64::try_from(rows).unwrap_or(i64::MAX));
+    }
+    let parts = query.parts();
+    let expires = Timestamp { seconds: tickets.expiry() as i64, nanos: 0 };
+    for part in 0..parts {
+        let ticket = Ticket::new(handle(tickets, query, part));
+        let mut endpoint = FlightEndpoint::new().with_ticket(ticket);
+        endpoint.expiration_time = Some(expires);
+        info = info.with_endpoint(endpoint);
+    }
+    with_schema(info.with_ordered(parts == 1), &query.schema())
 }
 
 /// The present state of a statement; without a descriptor when there is nothing to wait for any more.
-pub(crate) fn poll_info(query: &Query) -> Result<PollInfo> {
-    let mut answer = PollInfo::new().with_info(flight_info(query)?);
+pub(crate) fn poll_info(tickets: &Tickets, query: &Query) -> Result<PollInfo> {
+    let mut answer = PollInfo::new().with_info(flight_info(tickets, query)?);
     if !query.is_settled() {
-        answer = answer.with_descriptor(FlightDescriptor::new_cmd(handle(query)));
+        answer = answer.with_descriptor(FlightDescriptor::new_cmd(handle(tickets, query, 0)));
     }
     match query.progress().fraction {
         Some(fraction) => answer.try_with_progress(fraction).map_err(|error| Error::internal(error.to_string())),

@@ -17,9 +17,6 @@ use crate::flight::incoming::{batches, unreadable};
 /// # Errors
 /// `Invalid` for what we do not have, or what was left out; `NotFound` for another catalog.
 pub(crate) fn target(command: &CommandStatementIngest) -> Result<IngestTarget> {
-    if command.temporary {
-        return Err(Error::invalid("temporary tables are not supported: give the table another name"));
-    }
     if let Some(catalog) = command.catalog.as_deref().filter(|catalog| *catalog != CATALOG) {
         return Err(Error::not_found(format!("there is no catalog \"{catalog}\"; the only one is \"{CATALOG}\"")));
     }
@@ -39,7 +36,13 @@ pub(crate) fn target(command: &CommandStatementIngest) -> Result<IngestTarget> {
         Ok(TableNotExistOption::Fail) => false,
         Ok(TableNotExistOption::Unspecified) | Err(_) => return Err(missing()),
     };
-    Ok(IngestTarget { schema: command.schema.clone(), table: command.table.clone(), if_exists, create })
+    Ok(IngestTarget {
+        schema: command.schema.clone(),
+        table: command.table.clone(),
+        temporary: command.temporary,
+        if_exists,
+        create,
+    })
 }
 
 /// The columns and rows in `messages`.

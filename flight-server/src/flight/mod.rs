@@ -2,6 +2,7 @@
 
 mod actions;
 mod door;
+mod guard;
 mod incoming;
 mod info;
 mod ingest;
@@ -16,4 +17,5 @@ mod status;
 mod types;
 
 pub(crate) use door::Door;
+pub(crate) use guard::Guarded;
 pub(crate) use service::Service;

@@ -14,7 +14,7 @@ use crate::flight::incoming::{batches, unreadable};
 /// Bytes of all parameters of one call.
 const PARAMETER_BYTES_MAX: usize = 256 << 20;
 
-/// All rows of parameters in `messages`; none if there is no schema among them.
+/// All rows of parameters in `messages`; none if there is no schema among them, or one without columns.
 ///
 /// # Errors
 /// `Invalid` for what is not Arrow data; `Exhausted` over the limit.
@@ -35,7 +35,8 @@ pub(crate) async fn read_parameters(
     while let Some(batch) = batches.next().await {
         rows.push(batch.map_err(unreadable)?);
     }
-    let Some(schema) = batches.schema() else { return Ok(None) };
+    // Drivers send an empty batch for a statement that takes none.
+    let Some(schema) = batches.schema().filter(|schema| !schema.fields().is_empty()) else { return Ok(None) };
     let all = concat_batches(&Arc::new(schema.as_ref().clone()), &rows);
     all.map(Some).map_err(|error| Error::invalid(format!("the parameters do not fit together: {error}")))
 }

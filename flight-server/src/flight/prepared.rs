@@ -9,7 +9,7 @@ use engine::{Error, ErrorKind, Result, Session};
 use parking_lot::Mutex;
 use uuid::Uuid;
 
-use crate::queries::Submission;
+use crate::query::Submission;
 
 /// Most prepared statements that clients may keep open, all together.
 const PREPARED_MAX: usize = 100_000;
@@ -22,18 +22,18 @@ pub(crate) struct PreparedStatements {
 
 #[derive(Debug)]
 struct Prepared {
-    text: String,
+    submission: Submission,
     session: Weak<Session>,
     /// What was bound last.
     parameters: Mutex<Option<RecordBatch>>,
 }
 
 impl PreparedStatements {
-    /// Keeps a statement's text for `session`; its handle.
+    /// Keeps a statement for `session`; its handle.
     ///
     /// # Errors
     /// `Exhausted` when too many are open.
-    pub(crate) fn add(&self, session: &Arc<Session>, text: String) -> Result<Bytes> {
+    pub(crate) fn add(&self, session: &Arc<Session>, submission: Submission) -> Result<Bytes> {
         if self.by_handle.len() >= PREPARED_MAX {
             // Those of sessions that have ended are nobody's.
             self.by_handle.retain(|_, prepared| prepared.session.strong_count() > 0);
@@ -43,7 +43,7 @@ impl PreparedStatements {
             return Err(Error::new(ErrorKind::Exhausted, message));
         }
         let handle = Bytes::from(Uuid::new_v4().to_string());
-        let prepared = Prepared { text, session: Arc::downgrade(session), parameters: Mutex::default() };
+        let prepared = Prepared { submission, session: Arc::downgrade(session), parameters: Mutex::default() };
         self.by_handle.insert(handle.clone(), prepared);
         Ok(handle)
     }
@@ -54,8 +54,8 @@ impl PreparedStatements {
     /// `NotFound` if `session` has prepared no such statement.
     pub(crate) fn submission(&self, session: &Arc<Session>, handle: &Bytes) -> Result<Submission> {
         self.with(session, handle, |prepared| Submission {
-            text: prepared.text.clone(),
             parameters: prepared.parameters.lock().clone(),
+            ..prepared.submission.clone()
         })
     }
 

@@ -15,7 +15,7 @@ use futures::{Stream, StreamExt, TryStreamExt, stream};
 use tonic::Status;
 
 use crate::flight::status::status;
-use crate::queries::{Query, panicked};
+use crate::query::{Query, panicked};
 
 /// Bytes of one message: plain gRPC clients take 4 MiB at most.
 const MESSAGE_BYTES: usize = 2 << 20;
@@ -23,13 +23,9 @@ const MESSAGE_BYTES: usize = 2 << 20;
 /// Messages of one answer.
 pub(crate) type Messages = Pin<Box<dyn Stream<Item = Result<FlightData, Status>> + Send>>;
 
-/// The rows of a statement. Dropping them before the end cancels it.
-pub(crate) fn rows(query: Arc<Query>) -> Result<Messages> {
-    let schema = query.schema();
-    match query.read()? {
-        None => Ok(encode(schema, stream::empty().boxed())),
-        Some(batches) => Ok(encode(schema, watched(query, batches).boxed())),
-    }
+/// The rows of a statement, or of a part of them. Dropping them before the end cancels it.
+pub(crate) fn rows(query: Arc<Query>, batches: SendableRecordBatchStream) -> Messages {
+    encode(query.schema(), watched(query, batches).boxed())
 }
 
 /// One small table.
@@ -55,7 +51,7 @@ struct EndOnDrop(Arc<Query>);
 
 impl Drop for EndOnDrop {
     fn drop(&mut self) {
-        self.0.cancel();
+        self.0.leave();
     }
 }
 
@@ -87,7 +83,7 @@ fn watched(
                 Some((Err(error), None))
             }
             None => {
-                guard.0.end(Ok(()));
+                guard.0.part_finished();
                 None
             }
         }

@@ -9,24 +9,26 @@ use arrow_flight::flight_service_server::FlightService;
 use arrow_flight::sql::server::{DoPutError, FlightSqlService, PeekableFlightDataStream};
 use arrow_flight::sql::{
     ActionCancelQueryRequest, ActionCancelQueryResult, ActionClosePreparedStatementRequest,
-    ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult, CommandGetCatalogs,
-    CommandGetCrossReference, CommandGetDbSchemas, CommandGetExportedKeys, CommandGetImportedKeys,
-    CommandGetPrimaryKeys, CommandGetSqlInfo, CommandGetTableTypes, CommandGetTables, CommandGetXdbcTypeInfo,
-    CommandPreparedStatementQuery, CommandPreparedStatementUpdate, CommandStatementIngest, CommandStatementQuery,
-    CommandStatementUpdate, DoPutPreparedStatementResult, SqlInfo, TicketStatementQuery,
+    ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult,
+    ActionCreatePreparedSubstraitPlanRequest, CommandGetCatalogs, CommandGetCrossReference, CommandGetDbSchemas,
+    CommandGetExportedKeys, CommandGetImportedKeys, CommandGetPrimaryKeys, CommandGetSqlInfo, CommandGetTableTypes,
+    CommandGetTables, CommandGetXdbcTypeInfo, CommandPreparedStatementQuery, CommandPreparedStatementUpdate,
+    CommandStatementIngest, CommandStatementQuery, CommandStatementSubstraitPlan, CommandStatementUpdate,
+    DoPutPreparedStatementResult, SqlInfo, SubstraitPlan, TicketStatementQuery,
 };
 use arrow_flight::{
-    Action, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, FlightDescriptor, FlightInfo,
+    Action, BasicAuth, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, FlightDescriptor, FlightInfo,
     HandshakeRequest, HandshakeResponse, IpcMessage, SchemaAsIpc, Ticket,
 };
 use bytes::Bytes;
-use engine::{Effect, Error, Result, Session};
+use engine::{Effect, Error, HAS_SUBSTRAIT, Result, Session};
 use futures::{Stream, stream};
 use prost::Message;
 use tonic::{Request, Response, Status, Streaming};
 use uuid::Uuid;
 
-use crate::flight::info::{flight_info, metadata_info, query_id};
+use crate::authentication::{Authentication, Caller, Refusal};
+use crate::flight::info::{flight_info, metadata_info, statement_handle};
 use crate::flight::parameters::read_parameters;
 use crate::flight::prepared::PreparedStatements;
 use crate::flight::results::{one_batch, rows};
@@ -34,8 +36,10 @@ use crate::flight::sql_info::sql_info;
 use crate::flight::status::status;
 use crate::flight::types::xdbc_types;
 use crate::flight::{actions, ingest, keys, metadata};
-use crate::queries::{Queries, Query, Submission, is_about_queries};
-use crate::sessions::Sessions;
+use crate::queries::{Queries, is_about_queries};
+use crate::query::{Query, Reading, Submission};
+use crate::sessions::{Sessions, caller};
+use crate::tickets::{Claims, Tickets};
 
 type Messages = <Service as FlightService>::DoGetStream;
 type HandshakeStream = Pin<Box<dyn Stream<Item = Result<HandshakeResponse, Status>> + Send>>;
@@ -44,12 +48,26 @@ type ActionStream = <Service as FlightService>::DoActionStream;
 /// `CancelResult::CANCELLED` of `FlightSql.proto`, which arrow-flight does not export.
 const QUERY_CANCELLED: i32 = 1;
 
+/// Why a good ticket brings nothing.
+const GONE: &str = "the result is not kept any more: run the statement again";
+
 /// Flight SQL over the coordinator's sessions and queries.
 #[derive(Debug)]
 pub(crate) struct Service {
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) queries: Arc<Queries>,
     pub(crate) prepared: PreparedStatements,
+    pub(crate) authentication: Arc<Authentication>,
+    pub(crate) tickets: Tickets,
+}
+
+/// What a client sends in place of SQL text.
+pub(crate) fn substrait(plan: Option<SubstraitPlan>) -> Result<Submission, Status> {
+    if !HAS_SUBSTRAIT {
+        return Err(Status::unimplemented("this server was built without Substrait: send SQL text"));
+    }
+    let plan = plan.ok_or_else(|| status(Error::invalid("a Substrait command without a plan")))?;
+    Ok(Submission::substrait(plan.plan))
 }
 
 /// Cancels a statement whose client stops waiting for its plan.
@@ -70,7 +88,11 @@ impl Service {
 
     /// Runs a statement until its rows can be read, or to its end if it has an effect.
     pub(crate) async fn run(&self, session: Arc<Session>, submission: Submission) -> Result<Arc<Query>, Status> {
-        let query = self.queries.submit(session, submission).map_err(status)?;
+        self.settled(self.queries.submit(session, submission).map_err(status)?).await
+    }
+
+    /// Waits for a statement; a client that stops waiting cancels it.
+    async fn settled(&self, query: Arc<Query>) -> Result<Arc<Query>, Status> {
         let mut guard = CancelOnDrop(Some(Arc::clone(&query)));
         let settled = query.settled().await;
         guard.0 = None;
@@ -78,9 +100,43 @@ impl Service {
         Ok(query)
     }
 
+    /// What a ticket of the caller's says.
+    pub(crate) fn claims<T>(&self, request: &Request<T>, handle: &[u8]) -> Result<Claims, Status> {
+        let caller = caller(request).map_err(status)?;
+        self.tickets.open(handle, &caller.user).map_err(status)
+    }
+
+    /// The rows of a part of a result: as they are made, or those of another run if they have been read.
+    async fn read(&self, claims: &Claims) -> Result<Messages, Status> {
+        let query = self.queries.get(&claims.query_id).map_err(|_| status(Error::not_found(GONE)))?;
+        query.settled().await.or_else(|error| if query.was_left() { Ok(()) } else { Err(status(error)) })?;
+        let repeat = match query.read(claims.part).map_err(status)? {
+            Reading::Rows(batches) => return Ok(rows(query, batches)),
+            Reading::Stored(batch) => return Ok(one_batch(batch)),
+            Reading::Again(repeat) => repeat,
+        };
+        let again = self.settled(self.queries.repeat(&query, repeat).map_err(status)?).await?;
+        match again.read(0).map_err(status)? {
+            Reading::Rows(batches) => Ok(rows(again, batches)),
+            Reading::Stored(_) | Reading::Again(_) => Err(status(Error::internal("a query run again has no rows"))),
+        }
+    }
+
+    /// Who says so in the first message of a handshake, as Flight's own `BasicAuth`; whoever says nothing is nobody.
+    async fn caller_by_message(&self, messages: &mut Streaming<HandshakeRequest>) -> Result<Caller, Status> {
+        let refused = |refusal: Refusal| Status::unauthenticated(refusal.message());
+        let said = messages.message().await?.and_then(|message| BasicAuth::decode(message.payload).ok());
+        match said {
+            Some(said) if !said.username.is_empty() => {
+                self.authentication.password(&said.username, &said.password).await.map_err(refused)
+            }
+            _ => self.authentication.nobody().map_err(refused),
+        }
+    }
+
     async fn info(&self, session: Arc<Session>, submission: Submission) -> Result<Response<FlightInfo>, Status> {
         let query = self.run(session, submission).await?;
-        Ok(Response::new(flight_info(&query).map_err(status)?))
+        Ok(Response::new(flight_info(&self.tickets, &query).map_err(status)?))
     }
 
     /// Rows that a statement with an effect touched.
@@ -91,11 +147,15 @@ impl Service {
         Ok(i64::try_from(rows).unwrap_or(i64::MAX))
     }
 
-    async fn prepare(&self, session: &Arc<Session>, sql: String) -> Result<ActionCreatePreparedStatementResult> {
-        let (schema, parameters) = if is_about_queries(&sql) {
+    async fn prepare(
+        &self,
+        session: &Arc<Session>,
+        submission: Submission,
+    ) -> Result<ActionCreatePreparedStatementResult> {
+        let (schema, parameters) = if is_about_queries(&submission.text) {
             (Arc::new(Schema::empty()), Schema::empty())
         } else {
-            let statement = session.plan(&sql).await?;
+            let statement = submission.planned(session).await?;
             let parameters = statement.parameters()?;
             match statement.effect() {
                 Effect::None => (session.result_schema(statement).await?, parameters),
@@ -108,7 +168,7 @@ impl Service {
             Ok(message.map_err(|error| Error::internal(format!("the schema cannot be encoded: {error}")))?.0)
         };
         let dataset_schema = encoded(&schema)?;
-        let prepared_statement_handle = self.prepared.add(session, sql)?;
+        let prepared_statement_handle = self.prepared.add(session, submission)?;
         Ok(ActionCreatePreparedStatementResult {
             prepared_statement_handle,
             dataset_schema,
@@ -116,13 +176,13 @@ impl Service {
         })
     }
 
-    fn cancel(&self, info: Option<FlightInfo>) -> Result<()> {
-        let by_descriptor = |info: &FlightInfo| query_id(&info.flight_descriptor.as_ref()?.cmd);
-        let by_ticket = |info: &FlightInfo| query_id(&info.endpoint.first()?.ticket.as_ref()?.ticket);
-        let id = info.and_then(|info| by_descriptor(&info).or_else(|| by_ticket(&info)));
-        let id = id.ok_or_else(|| Error::invalid("this is not the FlightInfo of a statement: nothing is cancelled"))?;
-        self.queries.get(&id)?.cancel();
-        Ok(())
+    fn cancel<T>(&self, request: &Request<T>, info: Option<FlightInfo>) -> Result<(), Status> {
+        let by_descriptor = |info: &FlightInfo| statement_handle(&info.flight_descriptor.as_ref()?.cmd);
+        let by_ticket = |info: &FlightInfo| statement_handle(&info.endpoint.first()?.ticket.as_ref()?.ticket);
+        let handle = info.and_then(|info| by_descriptor(&info).or_else(|| by_ticket(&info)));
+        let none = || Error::invalid("this is not the FlightInfo of a statement: nothing is cancelled");
+        let claims = self.claims(request, &handle.ok_or_else(|| status(none()))?)?;
+        self.queries.cancel(&claims.query_id, &claims.user).map_err(status)
     }
 
     /// The answer to an action that arrow-flight does not know.
@@ -132,7 +192,7 @@ impl Service {
             "CancelFlightInfo" => {
                 let body = CancelFlightInfoRequest::decode(action.body.as_ref());
                 let body = body.map_err(|error| status(Error::invalid(format!("a malformed request: {error}"))))?;
-                self.cancel(body.info).map_err(status)?;
+                self.cancel(request, body.info)?;
                 Ok(CancelFlightInfoResult::new(CancelStatus::Cancelled).encode_to_vec())
             }
             "SetSessionOptions" => {
@@ -141,6 +201,9 @@ impl Service {
             "GetSessionOptions" => Ok(actions::get_options(self.session(request)?.as_ref())),
             "CloseSession" => {
                 self.sessions.close(request).map_err(status)?;
+                if let Some(token) = &caller(request).map_err(status)?.token {
+                    self.authentication.forget(token);
+                }
                 Ok(actions::closed())
             }
             other => Err(Status::unimplemented(format!("the action {other} is not known here"))),
@@ -152,12 +215,16 @@ impl Service {
 impl FlightSqlService for Service {
     type FlightService = Self;
 
-    /// There are no users yet: whoever asks gets a token, and with it a session of their own.
+    /// Whoever has proved who they are, by the header or by the first message, gets a token, and with it a session.
     async fn do_handshake(
         &self,
-        _request: Request<Streaming<HandshakeRequest>>,
+        mut request: Request<Streaming<HandshakeRequest>>,
     ) -> Result<Response<HandshakeStream>, Status> {
-        let token = Uuid::new_v4().to_string();
+        let caller = match request.metadata().contains_key("authorization") {
+            true => caller(&request).map_err(status)?.clone(),
+            false => self.caller_by_message(request.get_mut()).await?,
+        };
+        let token = self.authentication.token(&caller).map_err(status)?;
         let answer = HandshakeResponse { protocol_version: 0, payload: Bytes::from(token.clone()) };
         let mut response: Response<HandshakeStream> = Response::new(Box::pin(stream::iter([Ok(answer)])));
         let value = format!("Bearer {token}").parse().map_err(|_| status(Error::internal("a malformed token")))?;
@@ -182,6 +249,33 @@ impl FlightSqlService for Service {
         let session = self.session(&request)?;
         let submission = self.prepared.submission(&session, &command.prepared_statement_handle).map_err(status)?;
         self.info(session, submission).await
+    }
+
+    async fn get_flight_info_substrait_plan(
+        &self,
+        command: CommandStatementSubstraitPlan,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        let session = self.session(&request)?;
+        self.info(session, substrait(command.plan)?).await
+    }
+
+    async fn do_put_substrait_plan(
+        &self,
+        command: CommandStatementSubstraitPlan,
+        request: Request<PeekableFlightDataStream>,
+    ) -> Result<i64, Status> {
+        let session = self.session(&request)?;
+        self.update(session, substrait(command.plan)?).await
+    }
+
+    async fn do_action_create_prepared_substrait_plan(
+        &self,
+        command: ActionCreatePreparedSubstraitPlanRequest,
+        request: Request<Action>,
+    ) -> Result<ActionCreatePreparedStatementResult, Status> {
+        let session = self.session(&request)?;
+        self.prepare(&session, substrait(command.plan)?).await.map_err(status)
     }
 
     async fn get_flight_info_catalogs(
@@ -308,11 +402,11 @@ impl FlightSqlService for Service {
     async fn do_get_statement(
         &self,
         ticket: TicketStatementQuery,
-        _request: Request<Ticket>,
+        request: Request<Ticket>,
     ) -> Result<Response<Messages>, Status> {
-        let id = String::from_utf8_lossy(&ticket.statement_handle);
-        let query = self.queries.get(&id).map_err(status)?;
-        Ok(Response::new(rows(query).map_err(status)?))
+        let claims = self.claims(&request, &ticket.statement_handle)?;
+        claims.check_time().map_err(status)?;
+        Ok(Response::new(self.read(&claims).await?))
     }
 
     async fn do_get_catalogs(
@@ -434,7 +528,7 @@ impl FlightSqlService for Service {
         request: Request<Action>,
     ) -> Result<ActionCreatePreparedStatementResult, Status> {
         let session = self.session(&request)?;
-        self.prepare(&session, command.query).await.map_err(status)
+        self.prepare(&session, Submission::plain(&command.query)).await.map_err(status)
     }
 
     async fn do_action_close_prepared_statement(
@@ -450,11 +544,11 @@ impl FlightSqlService for Service {
     async fn do_action_cancel_query(
         &self,
         command: ActionCancelQueryRequest,
-        _request: Request<Action>,
+        request: Request<Action>,
     ) -> Result<ActionCancelQueryResult, Status> {
         let info = FlightInfo::decode(command.info);
         let info = info.map_err(|error| status(Error::invalid(format!("a malformed FlightInfo: {error}"))))?;
-        self.cancel(Some(info)).map_err(status)?;
+        self.cancel(&request, Some(info))?;
         Ok(ActionCancelQueryResult { result: QUERY_CANCELLED })
     }
 

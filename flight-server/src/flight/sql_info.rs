@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use arrow_flight::sql::SqlInfo::*;
 use arrow_flight::sql::metadata::{SqlInfoData, SqlInfoDataBuilder};
 use arrow_flight::sql::{SqlInfo, SqlNullOrdering, SqlSupportedCaseSensitivity, SqlSupportedTransaction};
-use engine::Result;
+use engine::{HAS_SUBSTRAIT, Result};
 
 use crate::flight::metadata::unencodable;
 
@@ -37,7 +37,7 @@ fn server(builder: &mut SqlInfoDataBuilder) {
     builder.append(FlightSqlServerArrowVersion, "1.3");
     builder.append(FlightSqlServerReadOnly, false);
     builder.append(FlightSqlServerSql, true);
-    builder.append(FlightSqlServerSubstrait, false);
+    builder.append(FlightSqlServerSubstrait, HAS_SUBSTRAIT);
     builder.append(FlightSqlServerSubstraitMinVersion, "");
     builder.append(FlightSqlServerSubstraitMaxVersion, "");
     builder.append(FlightSqlServerTransaction, SqlSupportedTransaction::None as i32);
@@ -92,8 +92,8 @@ fn grammar(builder: &mut SqlInfoDataBuilder) {
         (SqlSupportedGrammar, 0b111),
         // Entry level.
         (SqlAnsi92SupportedLevel, 0b1),
-        // Full outer joins.
-        (SqlOuterJoinsSupportLevel, 0b10),
+        // Limited and full outer joins, each a bit: drivers test the bit, although the protocol speaks of a number.
+        (SqlOuterJoinsSupportLevel, 0b110),
         (SqlSupportedPositionedCommands, 0),
         // In comparisons, EXISTS, IN and quantified.
         (SqlSupportedSubqueries, 0b1111),
@@ -153,8 +153,8 @@ fn limits(builder: &mut SqlInfoDataBuilder) {
 
 fn transactions(builder: &mut SqlInfoDataBuilder) {
     builder.append(SqlTransactionsSupported, false);
-    // None.
-    builder.append(SqlDefaultTransactionIsolation, 0i32);
+    // None; 64 bits, because that is what JDBC and ODBC read, although the protocol says 32.
+    builder.append(SqlDefaultTransactionIsolation, 0i64);
     builder.append(SqlSupportedTransactionsIsolationLevels, 0b1i32);
     builder.append(SqlDataDefinitionCausesTransactionCommit, false);
     builder.append(SqlDataDefinitionsInTransactionsIgnored, false);

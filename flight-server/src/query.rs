@@ -1,0 +1,561 @@
+//! One statement from its text to its last row: planned, carried out, read, ended; and read again.
+
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+
+use arrow::array::{Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use datafusion::execution::SendableRecordBatchStream;
+use engine::{
+    Effect, Error, ErrorKind, Mode, Progress, Repeat, Result, Running, Session, Started, Statement, grappe_options,
+};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use uuid::Uuid;
+
+/// Characters of a statement that are remembered.
+const TEXT_CHARS_MAX: usize = 10_000;
+/// Bytes of a statement and its parameters up to which it is kept for running it again.
+const REPEATED_BYTES_MAX: usize = 1 << 20;
+/// Most parts that a result is offered in.
+const PARTS_MAX: usize = 1_024;
+
+/// Where a statement is on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum QueryState {
+    /// Its text is being turned into a plan; or it has an effect and is being carried out.
+    Running,
+    /// Its rows can be read.
+    Ready,
+    /// Its rows are being read.
+    Reading,
+    /// Done.
+    Finished,
+    /// Ended by an error.
+    Failed,
+    /// Ended by its user.
+    Cancelled,
+}
+
+impl QueryState {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Running | Self::Reading => "running",
+            Self::Ready => "ready",
+            Self::Finished => "finished",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    pub(crate) fn has_ended(self) -> bool {
+        matches!(self, Self::Finished | Self::Failed | Self::Cancelled)
+    }
+}
+
+#[derive(Debug)]
+struct Details {
+    mode: Option<Mode>,
+    tag: &'static str,
+    effect: Effect,
+    schema: SchemaRef,
+    running: Option<Arc<dyn Running>>,
+    /// Parts of the result that nobody has come for.
+    parts: Vec<Option<Part>>,
+    parts_unfinished: usize,
+    /// How to run it again, kept as long as its tickets are good.
+    repeat: Option<Repeat>,
+    /// The last time it was run again.
+    repeated: Option<Arc<Query>>,
+    progress: Progress,
+    rows: u64,
+    rows_affected: Option<u64>,
+    error: Option<Error>,
+    elapsed: Option<Duration>,
+    ready_since: Option<Instant>,
+    ended_at: Option<Instant>,
+    /// Whether it ended because its reader went away.
+    left: bool,
+    work: Option<AbortOnDropHandle<()>>,
+}
+
+struct Part(SendableRecordBatchStream);
+
+impl std::fmt::Debug for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Part")
+    }
+}
+
+/// What a client asks to be run.
+#[derive(Debug, Clone)]
+pub(crate) struct Submission {
+    pub(crate) text: String,
+    /// A plan in place of the text.
+    pub(crate) substrait: Option<Bytes>,
+    /// Rows of parameters, `$1` in the first column.
+    pub(crate) parameters: Option<RecordBatch>,
+}
+
+impl Submission {
+    /// A statement without parameters.
+    pub(crate) fn plain(text: &str) -> Self {
+        Self { text: text.to_owned(), substrait: None, parameters: None }
+    }
+
+    /// A plan that a client has made itself.
+    pub(crate) fn substrait(plan: Bytes) -> Self {
+        Self { text: "-- a Substrait plan".to_owned(), substrait: Some(plan), parameters: None }
+    }
+
+    /// The statement that it is in `session`.
+    ///
+    /// # Errors
+    /// Those of planning.
+    pub(crate) async fn planned(&self, session: &Session) -> Result<Statement> {
+        match &self.substrait {
+            Some(plan) => session.plan_substrait(plan).await,
+            None => session.plan(&self.text).await,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.text.len()
+            + self.substrait.as_ref().map_or(0, Bytes::len)
+            + self.parameters.as_ref().map_or(0, RecordBatch::get_array_memory_size)
+    }
+}
+
+/// What there is to do for a statement.
+#[derive(Debug)]
+pub(crate) enum Work {
+    /// Its text is run in a session.
+    Submitted(Arc<Session>, Submission),
+    /// It is run again as it was.
+    Again(Repeat),
+}
+
+/// What a reader gets.
+pub(crate) enum Reading {
+    /// Rows as they are made.
+    Rows(SendableRecordBatchStream),
+    /// What is stored of a statement with an effect.
+    Stored(RecordBatch),
+    /// It has been read, and can be run again.
+    Again(Repeat),
+}
+
+/// One statement.
+#[derive(Debug)]
+pub(crate) struct Query {
+    id: String,
+    user: Arc<str>,
+    text: String,
+    started_at: DateTime<Utc>,
+    started: Instant,
+    cancelled: CancellationToken,
+    state: watch::Sender<QueryState>,
+    details: Mutex<Details>,
+}
+
+/// What `system.queries` shows of a statement.
+#[derive(Debug, Clone)]
+pub(crate) struct QuerySummary {
+    pub(crate) id: String,
+    pub(crate) user: Arc<str>,
+    pub(crate) statement: String,
+    pub(crate) mode: Option<Mode>,
+    pub(crate) tasks: u64,
+    pub(crate) state: QueryState,
+    pub(crate) started_at: DateTime<Utc>,
+    pub(crate) elapsed: Duration,
+    pub(crate) rows: u64,
+    pub(crate) error: Option<String>,
+}
+
+impl Query {
+    /// A statement of `user`'s that nothing has been done for.
+    pub(crate) fn new(user: &Arc<str>, text: &str) -> Self {
+        let details = Details {
+            mode: None,
+            tag: "",
+            effect: Effect::None,
+            schema: Arc::new(Schema::empty()),
+            running: None,
+            parts: Vec::new(),
+            parts_unfinished: 0,
+            repeat: None,
+            repeated: None,
+            progress: Progress::default(),
+            rows: 0,
+            rows_affected: None,
+            error: None,
+            elapsed: None,
+            ready_since: None,
+            ended_at: None,
+            left: false,
+            work: None,
+        };
+        Self {
+            id: Uuid::now_v7().to_string(),
+            user: Arc::clone(user),
+            text: text.chars().take(TEXT_CHARS_MAX).collect(),
+            started_at: Utc::now(),
+            started: Instant::now(),
+            cancelled: CancellationToken::new(),
+            state: watch::Sender::new(QueryState::Running),
+            details: Mutex::new(details),
+        }
+    }
+
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub(crate) fn user(&self) -> &Arc<str> {
+        &self.user
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    pub(crate) fn tag(&self) -> &'static str {
+        self.details.lock().tag
+    }
+
+    pub(crate) fn rows_affected(&self) -> Option<u64> {
+        self.details.lock().rows_affected
+    }
+
+    /// How far it is.
+    pub(crate) fn progress(&self) -> Progress {
+        let details = self.details.lock();
+        details.running.as_ref().map_or(details.progress, |running| running.progress())
+    }
+
+    /// Waits until it is ready or has ended.
+    ///
+    /// # Errors
+    /// Its own, if it failed.
+    pub(crate) async fn settled(&self) -> Result<()> {
+        let mut states = self.state.subscribe();
+        // The sender lives as long as `self`: waiting cannot fail.
+        let _ = states.wait_for(|state| *state != QueryState::Running).await;
+        self.outcome()
+    }
+
+    /// Its error, if it failed.
+    pub(crate) fn outcome(&self) -> Result<()> {
+        self.details.lock().error.clone().map_or(Ok(()), Err)
+    }
+
+    /// Whether [`Self::settled`] would return at once.
+    pub(crate) fn is_settled(&self) -> bool {
+        *self.state.borrow() != QueryState::Running
+    }
+
+    /// Whether it was stopped because its reader went away.
+    pub(crate) fn was_left(&self) -> bool {
+        self.details.lock().left
+    }
+
+    /// Whether nothing more will happen to it.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.state.borrow().has_ended()
+    }
+
+    /// Columns of its result: a count for a statement that writes, none for one that defines.
+    pub(crate) fn schema(&self) -> SchemaRef {
+        let details = self.details.lock();
+        match (details.effect, details.rows_affected) {
+            (Effect::None, _) => SchemaRef::clone(&details.schema),
+            (_, Some(_)) => result_of_writing(),
+            (_, None) => Arc::new(Schema::empty()),
+        }
+    }
+
+    /// Parts that its result can be read in.
+    pub(crate) fn parts(&self) -> u32 {
+        self.details.lock().parts.len().max(1) as u32
+    }
+
+    /// A part of its rows, the first time; afterwards the way to run it again. A statement with an effect tells what it
+    /// did, as often as it is asked.
+    ///
+    /// # Errors
+    /// Its own; `Invalid` while another reads it, and when it cannot be run again.
+    pub(crate) fn read(&self, part: u32) -> Result<Reading> {
+        let mut details = self.details.lock();
+        if let Some(error) = details.error.as_ref().filter(|_| !details.left) {
+            return Err(error.clone());
+        }
+        if details.effect != Effect::None {
+            return Ok(Reading::Stored(stored_count(details.rows_affected)?));
+        }
+        if let Some(Part(rows)) = details.parts.get_mut(part as usize).and_then(Option::take) {
+            drop(details);
+            self.state.send_replace(QueryState::Reading);
+            return Ok(Reading::Rows(rows));
+        }
+        let is_being_read =
+            details.elapsed.is_none() || details.repeated.as_ref().is_some_and(|query| !query.has_ended());
+        if is_being_read {
+            return Err(Error::invalid(
+                "the result is being read already; wait for its end, or run the statement again",
+            ));
+        }
+        match &details.repeat {
+            Some(repeat) if details.parts.len() <= 1 => Ok(Reading::Again(repeat.clone())),
+            _ => Err(Error::invalid("the result has been read, and cannot be read again; run the statement again")),
+        }
+    }
+
+    /// Notes that it is being run again, for its second reader.
+    ///
+    /// # Errors
+    /// `Invalid` if another reader was faster.
+    pub(crate) fn set_repeated(&self, query: &Arc<Self>) -> Result<()> {
+        let mut details = self.details.lock();
+        if details.repeated.as_ref().is_some_and(|query| !query.has_ended()) {
+            return Err(Error::invalid(
+                "the result is being read already; wait for its end, or run the statement again",
+            ));
+        }
+        details.repeated = Some(Arc::clone(query));
+        Ok(())
+    }
+
+    /// Counts rows that went to the client.
+    pub(crate) fn add_rows(&self, rows: u64) {
+        self.details.lock().rows += rows;
+    }
+
+    /// Stops it wherever it is; nothing happens if it has ended.
+    pub(crate) fn cancel(&self) {
+        self.cancelled.cancel();
+        let running = self.details.lock().running.clone();
+        if let Some(running) = running {
+            running.cancel();
+        }
+        self.end(Err(Error::cancelled()));
+    }
+
+    /// Stops it because its reader went away, who may come back.
+    pub(crate) fn leave(&self) {
+        if !self.has_ended() {
+            self.details.lock().left = true;
+            self.cancel();
+        }
+    }
+
+    /// Notes that a part of its rows has been read to its end; with the last one it ends.
+    pub(crate) fn part_finished(&self) {
+        let mut details = self.details.lock();
+        details.parts_unfinished = details.parts_unfinished.saturating_sub(1);
+        details.ready_since = Some(Instant::now());
+        let is_last = details.parts_unfinished == 0;
+        drop(details);
+        if is_last {
+            self.end(Ok(()));
+        }
+    }
+
+    /// Fires when it is cancelled.
+    pub(crate) fn cancellation(&self) -> CancellationToken {
+        self.cancelled.clone()
+    }
+
+    /// Records how it ended, the first time.
+    pub(crate) fn end(&self, outcome: Result<()>) {
+        let mut details = self.details.lock();
+        if details.elapsed.is_some() {
+            return;
+        }
+        details.elapsed = Some(self.started.elapsed());
+        details.ended_at = Some(Instant::now());
+        // The plan can hold much memory; what it counted is kept.
+        if let Some(running) = details.running.take() {
+            details.progress = running.progress();
+        }
+        let state = match &outcome {
+            Ok(()) => QueryState::Finished,
+            Err(error) if error.kind == ErrorKind::Cancelled => QueryState::Cancelled,
+            Err(_) => QueryState::Failed,
+        };
+        details.error = outcome.err();
+        if details.error.is_some() && !details.left {
+            details.repeat = None;
+        }
+        let unread: Vec<_> = details.parts.iter_mut().map(Option::take).collect();
+        drop(details);
+        drop(unread);
+        self.state.send_replace(state);
+    }
+
+    /// Forgets what is kept for tickets that have expired since.
+    pub(crate) fn forget_after(&self, limit: Duration) {
+        let mut details = self.details.lock();
+        let repeat = match details.ended_at {
+            Some(ended) if ended.elapsed() >= limit => details.repeat.take(),
+            _ => None,
+        };
+        drop(details);
+        drop(repeat);
+    }
+
+    /// Keeps the handle of what works for it, which stops with it.
+    pub(crate) fn keep_work(&self, work: AbortOnDropHandle<()>) {
+        self.details.lock().work = Some(work);
+    }
+
+    pub(crate) fn summary(&self) -> QuerySummary {
+        let progress = self.progress();
+        let details = self.details.lock();
+        QuerySummary {
+            id: self.id.clone(),
+            user: Arc::clone(&self.user),
+            statement: self.text.clone(),
+            mode: details.mode,
+            tasks: progress.tasks_total,
+            state: *self.state.borrow(),
+            started_at: self.started_at,
+            elapsed: details.elapsed.unwrap_or_else(|| self.started.elapsed()),
+            rows: details.rows_affected.unwrap_or(details.rows),
+            error: details.error.as_ref().map(|error| error.message.clone()),
+        }
+    }
+
+    /// Does what there is to do until its rows can be read, or to its end if it has an effect.
+    pub(crate) async fn carry_out(&self, work: Work) -> Result<()> {
+        match work {
+            Work::Submitted(session, submission) => self.submitted(&session, &submission).await,
+            Work::Again(repeat) => {
+                let (mode, running) = repeat.start(&self.id).await?;
+                let mut details = self.details.lock();
+                details.mode = Some(mode);
+                details.tag = "SELECT";
+                drop(details);
+                self.ready(running, 1)
+            }
+        }
+    }
+
+    /// Plans it, and carries it out if it has an effect: once for each row of parameters.
+    async fn submitted(&self, session: &Session, submission: &Submission) -> Result<()> {
+        let mut statement = submission.planned(session).await?;
+        self.describe(&statement);
+        match &submission.parameters {
+            None => {
+                let parameters = statement.parameters()?.fields().len();
+                if parameters > 0 {
+                    return Err(Error::invalid(format!(
+                        "the statement takes {parameters} parameters, and none is given"
+                    )));
+                }
+            }
+            Some(rows) if statement.effect() == Effect::None => statement = statement.bound(rows)?,
+            Some(rows) => return self.for_each_row(session, &statement, rows).await,
+        }
+        if submission.bytes() <= REPEATED_BYTES_MAX {
+            self.details.lock().repeat = session.repeat(&statement);
+        }
+        let parts_max = grappe_options(statement.state.config()).result_endpoints_max;
+        match self.start(session, statement).await? {
+            Started::Done { rows_affected } => {
+                self.done(rows_affected);
+                Ok(())
+            }
+            Started::Rows(running) => self.ready(running, parts_max),
+        }
+    }
+
+    async fn for_each_row(&self, session: &Session, statement: &Statement, rows: &RecordBatch) -> Result<()> {
+        let mut rows_affected = None;
+        for bound in statement.bound_to_each(rows)? {
+            if let Started::Done { rows_affected: Some(rows) } = self.start(session, bound?).await? {
+                *rows_affected.get_or_insert(0) += rows;
+            }
+        }
+        self.done(rows_affected);
+        Ok(())
+    }
+
+    fn describe(&self, statement: &Statement) {
+        let mut details = self.details.lock();
+        details.tag = statement.tag();
+        details.effect = statement.effect();
+    }
+
+    async fn start(&self, session: &Session, statement: Statement) -> Result<Started> {
+        let choice = session.choose(&statement).await?;
+        self.details.lock().mode = Some(choice.execution.mode());
+        session.start(&self.id, statement, choice).await
+    }
+
+    /// Its rows can be read, unless it has been cancelled meanwhile.
+    fn ready(&self, running: Arc<dyn Running>, parts_max: u64) -> Result<()> {
+        let schema = running.schema();
+        let parts = running.streams(usize::try_from(parts_max).unwrap_or(usize::MAX).min(PARTS_MAX))?;
+        let mut details = self.details.lock();
+        if details.elapsed.is_some() {
+            drop(details);
+            running.cancel();
+            return Ok(());
+        }
+        details.schema = schema;
+        details.parts_unfinished = parts.len();
+        details.parts = parts.into_iter().map(|rows| Some(Part(rows))).collect();
+        details.running = Some(running);
+        details.ready_since = Some(Instant::now());
+        drop(details);
+        self.state.send_replace(QueryState::Ready);
+        Ok(())
+    }
+
+    /// It was about another statement, which has been stopped.
+    pub(crate) fn cancelled_another(&self) {
+        let mut details = self.details.lock();
+        details.tag = "CANCEL QUERY";
+        details.effect = Effect::Definition;
+        drop(details);
+        self.done(None);
+    }
+
+    fn done(&self, rows_affected: Option<u64>) {
+        self.details.lock().rows_affected = rows_affected;
+        self.end(Ok(()));
+    }
+
+    /// Whether its result, or the rest of it, has waited for a reader since before `limit` ago.
+    pub(crate) fn is_abandoned(&self, limit: Duration) -> bool {
+        let details = self.details.lock();
+        let unread = details.parts.iter().flatten().count();
+        let is_being_read = details.parts_unfinished > unread;
+        unread > 0 && !is_being_read && details.ready_since.is_some_and(|since| since.elapsed() >= limit)
+    }
+}
+
+/// The result of a statement that writes.
+pub(crate) fn result_of_writing() -> SchemaRef {
+    static COUNT: LazyLock<SchemaRef> =
+        LazyLock::new(|| Arc::new(Schema::new(vec![Field::new("count", DataType::Int64, false)])));
+    SchemaRef::clone(&COUNT)
+}
+
+fn stored_count(rows_affected: Option<u64>) -> Result<RecordBatch> {
+    let Some(rows) = rows_affected else { return Ok(RecordBatch::new_empty(Arc::new(Schema::empty()))) };
+    let count = Int64Array::from(vec![i64::try_from(rows).unwrap_or(i64::MAX)]);
+    RecordBatch::try_new(result_of_writing(), vec![Arc::new(count)])
+        .map_err(|error| Error::internal(format!("a count cannot be told: {error}")))
+}
+
+/// What a panic said, as our fault.
+pub(crate) fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    Error::internal(format!("the engine failed inside: {}", text.unwrap_or("no message")))
+}
