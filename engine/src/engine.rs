@@ -15,9 +15,10 @@ use tempfile::TempDir;
 use crate::catalog::Catalog;
 use crate::config::session_config;
 use crate::execution::Modes;
+use crate::extras::SessionExtras;
 use crate::memory::{fit_to_memory, memory_pool};
 use crate::session::Session;
-use crate::state::{StateSeed, session_state};
+use crate::state::{StateSeed, session_state_with};
 use crate::storage::{StorageOptions, StoreRegistry};
 use crate::{Error, Result};
 
@@ -79,13 +80,18 @@ impl Engine {
     ) -> Arc<Self> {
         let mut defaults = session_config(partitions);
         fit_to_memory(&mut defaults, runtime.memory_pool.as_ref(), partitions);
-        let first_state = Arc::new(state(defaults, &runtime));
+        let first_state = Arc::new(state(defaults, &runtime, &SessionExtras::default()));
         Arc::new(Self { runtime, catalog, system, modes, first_state, tables_dir, made_tables_dir: Mutex::default() })
     }
 
     /// A new conversation with `user`.
     pub fn open_session(self: &Arc<Self>, user: Arc<str>) -> Session {
-        Session::new(Arc::clone(self), user)
+        self.open_session_with(user, SessionExtras::default())
+    }
+
+    /// A new conversation that sees more than others.
+    pub fn open_session_with(self: &Arc<Self>, user: Arc<str>, extras: SessionExtras) -> Session {
+        Session::new(Arc::clone(self), user, extras)
     }
 
     /// Memory, disk and object stores.
@@ -132,14 +138,15 @@ impl Engine {
         &self.first_state
     }
 
-    /// The same with other settings.
-    pub(crate) fn state(&self, config: SessionConfig) -> SessionState {
-        state(config, &self.runtime)
+    /// The same with other settings, and with what one session has beside that.
+    pub(crate) fn state(&self, config: SessionConfig, extras: &SessionExtras) -> SessionState {
+        state(config, &self.runtime, extras)
     }
 }
 
-fn state(config: SessionConfig, runtime: &Arc<RuntimeEnv>) -> SessionState {
-    session_state(&StateSeed { config, runtime: Arc::clone(runtime) }, Arc::new(EmptyCatalogProviderList))
+fn state(config: SessionConfig, runtime: &Arc<RuntimeEnv>, extras: &SessionExtras) -> SessionState {
+    let seed = StateSeed { config, runtime: Arc::clone(runtime) };
+    session_state_with(&seed, Arc::new(EmptyCatalogProviderList), extras)
 }
 
 /// The memory pool, spill directory, caches and object stores of a process.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use datafusion::arrow::array::{AsArray, RecordBatch};
-use datafusion::arrow::datatypes::{Field, Int64Type, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Field, Int64Type, IntervalUnit, Schema, SchemaRef};
 use datafusion::common::utils::quote_identifier;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{DmlStatement, LogicalPlan, WriteOp};
@@ -78,6 +78,7 @@ impl Session {
             _ => {}
         }
         refuse_duplicates(&schema)?;
+        refuse_what_files_cannot_keep(&schema)?;
         let staged = Staged::write(&self.engine().tables_dir()?, &schema, batches).await?;
         let rows = staged.rows;
         if exists && target.if_exists == IfExists::Append {
@@ -189,6 +190,33 @@ impl Session {
             Started::Done { .. } => Ok(()),
             Started::Rows(_) => Err(Error::internal("an INSERT gave rows")),
         }
+    }
+}
+
+/// Parquet has no place for them, and its writer panics at some.
+fn refuse_what_files_cannot_keep(schema: &Schema) -> Result<()> {
+    match schema.fields().iter().find(|field| !can_be_kept(field.data_type())) {
+        Some(field) => {
+            let (name, data_type) = (field.name(), field.data_type());
+            Err(Error::invalid(format!("column \"{name}\" cannot be kept in a table: it is {data_type}; CAST it first")))
+        }
+        None => Ok(()),
+    }
+}
+
+fn can_be_kept(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Union(..) | DataType::Interval(IntervalUnit::MonthDayNano) => false,
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::ListView(item)
+        | DataType::LargeListView(item)
+        | DataType::FixedSizeList(item, _)
+        | DataType::Map(item, _)
+        | DataType::RunEndEncoded(_, item) => can_be_kept(item.data_type()),
+        DataType::Struct(fields) => fields.iter().all(|field| can_be_kept(field.data_type())),
+        DataType::Dictionary(_, value) => can_be_kept(value),
+        _ => true,
     }
 }
 

@@ -19,6 +19,7 @@ pub mod distributed;
 mod engine;
 mod error;
 mod execution;
+mod extras;
 pub mod functions;
 mod ingest;
 mod memory;
@@ -36,6 +37,7 @@ pub use execution::{
     Availability, Choice, Execution, LocalExecution, Mode, Modes, Progress, Running, StartRequest, cannot_run,
     spillable,
 };
+pub use extras::{ExtraSchema, SessionExtras, Spelling};
 pub use ingest::{IfExists, IngestTarget};
 pub use memory::fit_to_memory;
 pub use session::{Session, Started, TableFacts};

@@ -17,6 +17,7 @@ use crate::catalog::{Catalog, CatalogView, MemoryCatalog, SessionCatalog, TEMPOR
 use crate::config::CATALOG;
 use crate::engine::Engine;
 use crate::execution::{Choice, Running, result_schema, run_to_end};
+use crate::extras::SessionExtras;
 use crate::nearest::suggestion;
 use crate::sql::{
     Effect, PreparedPlans, Statement, number_placeholders, parse_statement, plan_substrait, refuse_what_would_be_wrong,
@@ -30,6 +31,7 @@ use crate::{Error, ErrorKind, Result};
 pub struct Session {
     engine: Arc<Engine>,
     user: Arc<str>,
+    extras: Arc<SessionExtras>,
     temporary: Arc<MemoryCatalog>,
     /// Functions, formats, rules and the settings of the session; a copy sees the catalog during a statement.
     state: RwLock<Arc<SessionState>>,
@@ -62,10 +64,21 @@ pub struct TableFacts {
 }
 
 impl Session {
-    pub(crate) fn new(engine: Arc<Engine>, user: Arc<str>) -> Self {
-        let state = RwLock::new(Arc::clone(engine.first_state()));
-        let temporary = Arc::new(MemoryCatalog::with_schema(TEMPORARY_SCHEMA));
-        Self { engine, user, temporary, state, prepared: PreparedPlans::default() }
+    pub(crate) fn new(engine: Arc<Engine>, user: Arc<str>, extras: SessionExtras) -> Self {
+        let first = engine.first_state();
+        let state = if extras.leave_the_state() {
+            Arc::clone(first)
+        } else {
+            Arc::new(engine.state(first.config().clone(), &extras))
+        };
+        Self {
+            engine,
+            user,
+            extras: Arc::new(extras),
+            temporary: Arc::new(MemoryCatalog::with_schema(TEMPORARY_SCHEMA)),
+            state: RwLock::new(state),
+            prepared: PreparedPlans::default(),
+        }
     }
 
     /// Whose it is.
@@ -88,13 +101,22 @@ impl Session {
     /// # Errors
     /// `Invalid` or `NotFound`, with the place in the text where it is known.
     pub async fn plan(&self, sql: &str) -> Result<Statement> {
+        match self.extras.spelling.as_ref().and_then(|spelling| spelling.rewrite(sql)) {
+            // Its places are not those of the text that was sent.
+            Some(other) => self.plan_text(&other).await.map_err(|error| Error { position: None, ..error }),
+            None => self.plan_text(sql).await,
+        }
+    }
+
+    async fn plan_text(&self, sql: &str) -> Result<Statement> {
         let mut view = CatalogView::new(self.seed());
         let mut state = view.state(None);
         let mut syntax = parse_statement(&state, sql)?;
         number_placeholders(&mut syntax)?;
         refuse_what_would_be_wrong(&syntax)?;
         let references = state.resolve_table_references(&syntax)?;
-        if references.iter().any(|name| name.schema() == Some(INFORMATION_SCHEMA)) {
+        let lists_names = |schema| schema == INFORMATION_SCHEMA || self.extras.schemas.contains_key(schema);
+        if references.iter().filter_map(|name| name.schema()).any(lists_names) {
             view = CatalogView::with_names(self.seed()).await?;
             state = view.state(None);
         }
@@ -126,6 +148,13 @@ impl Session {
     /// # Errors
     /// `Unavailable` if the session asks for a mode that is not there.
     pub async fn choose(&self, statement: &Statement) -> Result<Choice> {
+        let plan = match &statement.plan {
+            LogicalPlan::Explain(explain) => explain.plan.as_ref(),
+            plan => plan,
+        };
+        if self.extras.are_called_in(plan) {
+            return Ok(self.engine.modes().local("only the coordinator has its functions"));
+        }
         self.engine.choose(statement).await
     }
 
@@ -239,7 +268,7 @@ impl Session {
         let mut state = self.state.write();
         let mut config = state.config().clone();
         change(&mut config)?;
-        *state = Arc::new(self.engine.state(config));
+        *state = Arc::new(self.engine.state(config, &self.extras));
         Ok(())
     }
 
@@ -326,6 +355,7 @@ impl Session {
         ViewSeed {
             catalog: self.catalog(),
             system: Arc::clone(self.engine.system()),
+            extras: Arc::clone(&self.extras),
             state: Arc::clone(&self.state.read()),
         }
     }

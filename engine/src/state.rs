@@ -8,6 +8,7 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::prelude::SessionConfig;
 
+use crate::extras::SessionExtras;
 use crate::functions::table_functions;
 
 /// What differs from one session state to the next.
@@ -21,11 +22,26 @@ pub struct StateSeed {
 
 /// Finishes a session state that sees `catalogs`.
 pub fn session_state(seed: &StateSeed, catalogs: Arc<dyn CatalogProviderList>) -> SessionState {
-    SessionStateBuilder::new_from_existing(FEATURES.clone())
+    session_state_with(seed, catalogs, &SessionExtras::default())
+}
+
+/// The same, with what one session has beside that.
+pub(crate) fn session_state_with(
+    seed: &StateSeed,
+    catalogs: Arc<dyn CatalogProviderList>,
+    extras: &SessionExtras,
+) -> SessionState {
+    let mut builder = SessionStateBuilder::new_from_existing(FEATURES.clone())
         .with_config(seed.config.clone())
         .with_runtime_env(Arc::clone(&seed.runtime))
-        .with_catalog_list(catalogs)
-        .build()
+        .with_catalog_list(catalogs);
+    builder.scalar_functions().get_or_insert_default().extend(extras.functions.iter().cloned());
+    let named = extras.table_functions.iter().map(|function| (function.name().to_owned(), Arc::clone(function)));
+    builder.table_functions().get_or_insert_default().extend(named);
+    if let Some(types) = &extras.types {
+        builder = builder.with_type_planner(Arc::clone(types));
+    }
+    builder.build()
 }
 
 /// Functions, formats and rules, gathered once a process: several hundred entries.

@@ -50,9 +50,16 @@ impl Drop for Identity {
     }
 }
 
-trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
+/// Bytes both ways.
+pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
+
+/// An id that no other connection of this process has, on whatever port.
+pub(crate) fn next_id() -> u64 {
+    static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+    NEXT_ID.fetch_add(1, Ordering::Relaxed)
+}
 
 /// A connection of either kind.
 pub(crate) struct Connection {
@@ -81,8 +88,7 @@ impl Connection {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        static NEXT_ID: AtomicU64 = AtomicU64::new(1);
-        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        let id = next_id();
         Self { stream: Box::new(stream), id: ConnectionId(Arc::new(Identity { id, cookie, observer })) }
     }
 }

@@ -20,6 +20,7 @@ use crate::authentication::Authentication;
 use crate::connection::{Connection, ConnectionEnded};
 use crate::flight::{Door, Guarded, Service};
 use crate::options::CoordinatorOptions;
+use crate::postgres::PostgresDoor;
 use crate::queries::Queries;
 use crate::scheduler::Scheduler;
 use crate::sessions::Sessions;
@@ -46,6 +47,7 @@ const SWEEP_SECONDS: Duration = Duration::from_secs(10);
 pub struct Coordinator {
     flight_address: Option<SocketAddr>,
     http_address: Option<SocketAddr>,
+    postgres_address: Option<SocketAddr>,
     embedded: mpsc::UnboundedSender<DuplexStream>,
     scheduler: Option<Scheduler>,
     queries: Arc<Queries>,
@@ -63,10 +65,13 @@ impl Coordinator {
     pub async fn start(options: CoordinatorOptions) -> Result<Self> {
         let users = Users::new(options.users.clone())?;
         let is_guarded = options.tls.is_some() && !users.is_empty() && !options.anonymous;
-        let flight = bind(options.flight_address, FLIGHT_PORT, options.insecure || is_guarded).await?;
+        let is_safe = options.insecure || is_guarded;
+        let flight = bind(options.flight_address, FLIGHT_PORT, is_safe).await?;
+        let postgres = bind(options.postgres_address, POSTGRES_PORT, is_safe).await?;
         let http = bind(options.http_address, HTTP_PORT, options.insecure).await?;
         let cluster = bind(options.cluster_address, CLUSTER_PORT, options.insecure).await?;
         let tls = options.tls.as_ref().map(TlsFiles::server_config).transpose()?;
+        let postgres_tls = options.tls.as_ref().map(TlsFiles::rustls_config).transpose()?;
         let scheduler = match cluster {
             Some(listener) => Some(Scheduler::start(options.scheduler.clone(), listener).await?),
             None => None,
@@ -98,6 +103,7 @@ impl Coordinator {
         let mut coordinator = Self {
             flight_address: flight.as_ref().and_then(|listener| listener.local_addr().ok()),
             http_address: http.as_ref().and_then(|listener| listener.local_addr().ok()),
+            postgres_address: postgres.as_ref().and_then(|listener| listener.local_addr().ok()),
             embedded,
             scheduler,
             queries: Arc::clone(&queries),
@@ -127,6 +133,16 @@ impl Coordinator {
         if let Some(listener) = http {
             coordinator.spawn(serve_http(listener, coordinator.stop.clone()));
         }
+        if let Some(listener) = postgres {
+            let door = PostgresDoor::new(
+                postgres_tls,
+                Arc::clone(&authentication),
+                Arc::clone(&sessions),
+                Arc::clone(&queries),
+                options.message_bytes_max,
+            );
+            coordinator.spawn(door.serve(listener, coordinator.stop.clone()));
+        }
         coordinator.spawn(sweep(sessions, queries, authentication));
         Ok(coordinator)
     }
@@ -149,6 +165,11 @@ impl Coordinator {
     /// Address of the HTTP port, if there is one.
     pub fn http_address(&self) -> Option<SocketAddr> {
         self.http_address
+    }
+
+    /// Address of the PostgreSQL port, if there is one.
+    pub fn postgres_address(&self) -> Option<SocketAddr> {
+        self.postgres_address
     }
 
     /// Address of the cluster port, if there is one.
@@ -196,6 +217,7 @@ struct Port {
 }
 
 const FLIGHT_PORT: Port = Port { flag: "--flight-port", safe_with: "a TLS certificate and users" };
+const POSTGRES_PORT: Port = Port { flag: "--pg-port", safe_with: "a TLS certificate and users" };
 const HTTP_PORT: Port = Port { flag: "--http-port", safe_with: "--http-listen with a loopback address" };
 const CLUSTER_PORT: Port = Port { flag: "--cluster-port", safe_with: "--cluster-listen with a loopback address" };
 

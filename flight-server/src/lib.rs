@@ -1,9 +1,9 @@
 //! The coordinator: who asks, what runs, where, and how the rows get back.
 //!
-//! `flight` speaks the protocol and decides nothing; `authentication` and `users` find out who asks, `sessions` keeps what
-//! they set; `query` takes a statement from its text to its last row, `queries` holds all of them, and `tickets` are their
-//! names outside; `system` shows them as tables; `scheduler` runs stages on executors; `http` is for people and probes.
-//! SQL itself is the `engine`'s.
+//! `flight` and `postgres` speak the protocols and decide nothing; `authentication` and `users` find out who asks,
+//! `sessions` keeps what they set; `query` takes a statement from its text to its last row, `queries` holds all of them,
+//! and `tickets` are their names outside; `system` shows them as tables; `scheduler` runs stages on executors; `http` is
+//! for people and probes. SQL itself is the `engine`'s.
 
 mod authentication;
 mod connection;
@@ -11,6 +11,7 @@ mod coordinator;
 mod flight;
 mod http;
 mod options;
+mod postgres;
 mod queries;
 mod query;
 mod scheduler;

@@ -20,7 +20,9 @@ pub struct CoordinatorOptions {
     pub scheduler: SchedulerOptions,
     /// Address of the HTTP port, likewise.
     pub http_address: Option<SocketAddr>,
-    /// Certificate and key of the Flight SQL port; none serves in the clear.
+    /// Address of the PostgreSQL port, likewise.
+    pub postgres_address: Option<SocketAddr>,
+    /// Certificate and key of the ports for clients; none serves in the clear.
     pub tls: Option<TlsFiles>,
     /// Who may ask: names with argon2 hashes of their passwords. Without any, nobody is asked who they are.
     pub users: BTreeMap<String, String>,
@@ -55,6 +57,7 @@ impl Default for CoordinatorOptions {
             cluster_address: None,
             scheduler: SchedulerOptions::default(),
             http_address: None,
+            postgres_address: None,
             tls: None,
             users: BTreeMap::new(),
             anonymous: false,

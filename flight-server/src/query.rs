@@ -259,6 +259,11 @@ impl Query {
         *self.state.borrow() != QueryState::Running
     }
 
+    /// Whether it has rows to read, or had.
+    pub(crate) fn has_rows(&self) -> bool {
+        self.details.lock().effect == Effect::None
+    }
+
     /// Whether it was stopped because its reader went away.
     pub(crate) fn was_left(&self) -> bool {
         self.details.lock().left

@@ -58,15 +58,42 @@ impl Sessions {
             *slot.last_used.lock() = Instant::now();
             return Ok(Arc::clone(&slot.session));
         }
-        if self.slots.len() >= self.sessions_max {
-            let message = format!("{} sessions are open, the most allowed; close some, or wait", self.sessions_max);
-            return Err(Error::new(ErrorKind::Exhausted, message));
-        }
+        self.refuse_too_many()?;
         let open = || Slot {
             session: Arc::new(self.engine.open_session(Arc::clone(&caller.user))),
             last_used: Mutex::new(Instant::now()),
         };
         Ok(Arc::clone(&self.slots.entry(owner).or_insert_with(open).session))
+    }
+
+    /// Opens the session of a connection of another port; it ends when [`ConnectionEnded::ended`] is told so.
+    ///
+    /// # Errors
+    /// As [`Self::of`].
+    pub(crate) fn open(
+        &self,
+        connection: u64,
+        open: impl FnOnce(&Arc<Engine>) -> Arc<Session>,
+    ) -> Result<Arc<Session>> {
+        let _opening = self.opening.lock();
+        self.refuse_too_many()?;
+        let session = open(&self.engine);
+        let slot = Slot { session: Arc::clone(&session), last_used: Mutex::new(Instant::now()) };
+        self.slots.insert(Owner::Connection(connection, Arc::clone(session.user())), slot);
+        Ok(session)
+    }
+
+    /// Sessions open at once.
+    pub(crate) fn sessions_max(&self) -> usize {
+        self.sessions_max
+    }
+
+    fn refuse_too_many(&self) -> Result<()> {
+        if self.slots.len() >= self.sessions_max {
+            let message = format!("{} sessions are open, the most allowed; close some, or wait", self.sessions_max);
+            return Err(Error::new(ErrorKind::Exhausted, message));
+        }
+        Ok(())
     }
 
     /// Ends the session of whoever sent `request`.

@@ -131,6 +131,10 @@ pub(crate) struct ServerArguments {
     #[command(flatten)]
     pub(crate) ports: Ports,
 
+    /// PostgreSQL port, closed unless given; 0 takes a free one
+    #[arg(long, value_name = "PORT")]
+    pub(crate) pg_port: Option<u16>,
+
     /// Stop when standard input is closed, as a parent process does when it ends
     #[arg(long, hide = true)]
     pub(crate) until_input_closes: bool,

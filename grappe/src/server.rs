@@ -29,6 +29,7 @@ pub(crate) async fn run(arguments: ServerArguments, settings: Settings) -> Resul
             flight: format!("{}://{flight}", if settings.server.tls_key.is_some() { "grpc+tls" } else { "grpc" }),
             cluster: cluster.to_string(),
             http: format!("http://{http}"),
+            postgres: coordinator.postgres_address().map(|address| format!("postgresql://{address}")),
         };
         print_json(&addresses)?;
     }

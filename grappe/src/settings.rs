@@ -69,6 +69,9 @@ pub(crate) struct ServerSettings {
     pub(crate) flight_port: u16,
     /// HTTP port.
     pub(crate) http_port: u16,
+    /// PostgreSQL port; none by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) pg_port: Option<u16>,
     /// Cluster port, on which executors join.
     pub(crate) cluster_port: u16,
     /// Seconds of silence after which an executor is lost.
@@ -137,6 +140,7 @@ impl Settings {
                 listen: IpAddr::V4(Ipv4Addr::LOCALHOST),
                 flight_port: 7470,
                 http_port: 7480,
+                pg_port: None,
                 cluster_port: 7471,
                 executor_lost_seconds_max: server.scheduler.executor_lost_after.as_secs(),
                 http_listen: None,
@@ -181,6 +185,7 @@ impl Settings {
         self.server.tls_certificate = arguments.tls_certificate.clone().or(self.server.tls_certificate);
         self.server.tls_key = arguments.tls_key.clone().or(self.server.tls_key);
         self.server.insecure |= arguments.insecure;
+        self.server.pg_port = arguments.pg_port.or(self.server.pg_port);
         self.with_ports(&arguments.ports)
     }
 
@@ -221,6 +226,7 @@ impl Settings {
         CoordinatorOptions {
             flight_address: None,
             http_address: None,
+            postgres_address: None,
             cluster_address: None,
             scheduler: SchedulerOptions {
                 executor_lost_after: Duration::from_secs(server.executor_lost_seconds_max),
@@ -263,6 +269,7 @@ impl Settings {
         Ok(CoordinatorOptions {
             flight_address: Some(SocketAddr::new(server.listen, server.flight_port)),
             http_address: Some(SocketAddr::new(http, server.http_port)),
+            postgres_address: server.pg_port.map(|port| SocketAddr::new(server.listen, port)),
             cluster_address: Some(SocketAddr::new(cluster, server.cluster_port)),
             tls,
             users: server.users.clone(),

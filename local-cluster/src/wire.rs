@@ -11,6 +11,9 @@ pub struct CoordinatorAddresses {
     pub cluster: String,
     /// `http://HOST:PORT`.
     pub http: String,
+    /// `postgresql://HOST:PORT`, if that port is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub postgres: Option<String>,
 }
 
 /// What `grappe executor` prints.

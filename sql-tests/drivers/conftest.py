@@ -1,7 +1,6 @@
 """Starts the real binary, and a real S3 server, for the tests in this folder."""
 
 import json
-import os
 import pathlib
 import socket
 import subprocess
@@ -10,38 +9,11 @@ import time
 import urllib.error
 import urllib.request
 
-import adbc_driver_flightsql.dbapi as flightsql
 import pytest
 
-BINARY = os.environ["GRAPPE_BINARY"]
+from servers import BINARY, Server, clean_environment
+
 START_SECONDS_MAX = 60
-
-
-def clean_environment(**extra):
-    """Ours without settings that a developer's shell may hold."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("GRAPPE_", "AWS_", "AZURE_", "GOOGLE_"))}
-    return {**kept, **extra}
-
-
-class Server:
-    """A running `grappe server`."""
-
-    def __init__(self, data_dir, *arguments, **environment):
-        command = [BINARY, "server", "--flight-port", "0", "--cluster-port", "0", "--http-port", "0", "--data-dir", str(data_dir), *arguments]
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=clean_environment(**environment)
-        )
-        line = self.process.stdout.readline()
-        assert line, "the server ended before it was ready"
-        addresses = json.loads(line)
-        self.flight, self.http = addresses["flight"], addresses["http"]
-
-    def connect(self):
-        return flightsql.connect(self.flight, autocommit=True)
-
-    def stop(self):
-        self.process.terminate()
-        return self.process.wait(30)
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ import trustme
 from adbc_driver_flightsql import DatabaseOptions
 from pyarrow import flight
 
-from conftest import BINARY, Server, clean_environment
+from servers import BINARY, Server, clean_environment
 from protobuf import any_message, field
 
 PASSWORDS = {"ada": "lovelace: 1815", "bob": "b"}
@@ -105,7 +105,7 @@ def test_every_call_asks_who_it_is_from(guarded):
         lambda: nobody.client.do_put(flight.FlightDescriptor.for_command(catalogs), table.schema)[1].read(),
         lambda: nobody.client.do_exchange(flight.FlightDescriptor.for_command(catalogs))[1].read_chunk(),
     ):
-        with pytest.raises((flight.FlightUnauthenticatedError, pa.ArrowException), match="asks for a user"):
+        with pytest.raises((flight.FlightUnauthenticatedError, OSError), match="asks for a user"):
             call()
 
 

@@ -114,7 +114,7 @@ def test_a_cancelled_query_ends_on_the_server_too(server, cursor):
 
 def test_a_result_larger_than_memory_reaches_a_slow_reader(tmp_path_factory):
     """2 GB of rows through a server that may hold 64 MB, read with pauses between the batches."""
-    from conftest import Server
+    from servers import Server
 
     server = Server(tmp_path_factory.mktemp("small"), "--memory", "64MB")
     try:

@@ -9,7 +9,7 @@ import time
 import adbc_driver_flightsql.dbapi as flightsql
 import pytest
 
-from conftest import BINARY, clean_environment
+from servers import BINARY, clean_environment
 
 RECOVERY_SECONDS_MAX = 60
 

@@ -293,7 +293,7 @@ def test_a_stream_that_breaks_leaves_nothing(cursor, target):
 
 
 def test_the_memory_of_the_server_is_bounded_while_rows_arrive(tmp_path_factory):
-    from conftest import Server
+    from servers import Server
 
     server = Server(tmp_path_factory.mktemp("ingest"), "--memory", "64MB")
     schema = pa.schema([("n", pa.int64()), ("pad", pa.string())])

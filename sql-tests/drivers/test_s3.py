@@ -2,7 +2,7 @@
 
 import pytest
 
-from conftest import Server
+from servers import Server
 
 
 @pytest.fixture(scope="module")

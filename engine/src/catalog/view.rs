@@ -22,6 +22,7 @@ use crate::catalog::{
     Catalog, ExternalTable, SessionCatalog, TEMPORARY_SCHEMA, TableDefinition, TableKind, TableName, TableSummary, View,
 };
 use crate::config::CATALOG;
+use crate::extras::SessionExtras;
 use crate::sql::parse_statement;
 use crate::{Error, Result};
 
@@ -36,6 +37,8 @@ const VIEW_DEPTH_MAX: usize = 32;
 pub(crate) struct ViewSeed {
     pub(crate) catalog: SessionCatalog,
     pub(crate) system: Arc<dyn SchemaProvider>,
+    /// What the session sees beside that.
+    pub(crate) extras: Arc<SessionExtras>,
     pub(crate) state: Arc<SessionState>,
 }
 
@@ -101,6 +104,12 @@ impl CatalogView {
             seed.catalog = seed.catalog.without_temporary();
         }
         Arc::new(Self { seed, names: self.names.clone(), opening, used: Arc::clone(&self.used) })
+    }
+
+    /// This view as sessions without extras have it. It is for the extras themselves, which would hold themselves else.
+    fn plain(&self) -> Arc<Self> {
+        let seed = ViewSeed { extras: Arc::default(), ..self.seed.clone() };
+        Arc::new(Self { seed, names: self.names.clone(), opening: self.opening.clone(), used: Arc::clone(&self.used) })
     }
 
     async fn open(self: &Arc<Self>, name: &TableName) -> Result<Option<Arc<dyn TableProvider>>> {
@@ -193,12 +202,15 @@ impl CatalogProviderList for OnlyCatalog {
 impl CatalogProvider for Schemas {
     fn schema_names(&self) -> Vec<String> {
         let stored = self.0.names.iter().flat_map(|names| names.keys().cloned());
-        stored.chain([SYSTEM_SCHEMA.to_owned()]).collect()
+        stored.chain([SYSTEM_SCHEMA.to_owned()]).chain(self.0.seed.extras.schemas.keys().cloned()).collect()
     }
 
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
         if name == SYSTEM_SCHEMA {
             return Some(Arc::clone(&self.0.seed.system));
+        }
+        if let Some(extra) = self.0.seed.extras.schemas.get(name) {
+            return Some(extra.tables(Arc::new(OnlyCatalog(self.0.plain()))));
         }
         Some(Arc::new(Tables { view: Arc::clone(&self.0), schema: name.to_owned() }))
     }

@@ -18,4 +18,5 @@ mod types;
 
 pub(crate) use door::Door;
 pub(crate) use guard::Guarded;
+pub(crate) use results::watched;
 pub(crate) use service::Service;

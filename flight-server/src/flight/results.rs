@@ -47,16 +47,21 @@ fn encode(schema: SchemaRef, batches: stream::BoxStream<'static, Result<RecordBa
 }
 
 /// Ends the statement with its stream, however that ends.
-struct EndOnDrop(Arc<Query>);
+struct EndOnDrop {
+    query: Arc<Query>,
+    is_read: bool,
+}
 
 impl Drop for EndOnDrop {
     fn drop(&mut self) {
-        self.0.leave();
+        if !self.is_read {
+            self.query.leave();
+        }
     }
 }
 
 /// Counts rows, ends the statement at the end or at an error, and stops between batches when it is cancelled.
-fn watched(
+pub(crate) fn watched(
     query: Arc<Query>,
     batches: SendableRecordBatchStream,
 ) -> impl Stream<Item = Result<RecordBatch>> + Send + 'static {
@@ -64,26 +69,27 @@ fn watched(
         Ok(batch) => batch.map_err(Error::from),
         Err(panic) => Err(panicked(panic.as_ref())),
     });
-    let guard = EndOnDrop(Arc::clone(&query));
+    let guard = EndOnDrop { query, is_read: false };
     stream::unfold(Some((guard, batches.boxed())), |state| async move {
-        let (guard, mut batches) = state?;
-        let cancelled = guard.0.cancellation();
+        let (mut guard, mut batches) = state?;
+        let cancelled = guard.query.cancellation();
         let next = tokio::select! {
             biased;
-            () = cancelled.cancelled() => Some(Err(guard.0.outcome().err().unwrap_or_else(Error::cancelled))),
+            () = cancelled.cancelled() => Some(Err(guard.query.outcome().err().unwrap_or_else(Error::cancelled))),
             next = batches.next() => next,
         };
         match next {
             Some(Ok(batch)) => {
-                guard.0.add_rows(batch.num_rows() as u64);
+                guard.query.add_rows(batch.num_rows() as u64);
                 Some((Ok(batch), Some((guard, batches))))
             }
             Some(Err(error)) => {
-                guard.0.end(Err(error.clone()));
+                guard.query.end(Err(error.clone()));
                 Some((Err(error), None))
             }
             None => {
-                guard.0.part_finished();
+                guard.is_read = true;
+                guard.query.part_finished();
                 None
             }
         }

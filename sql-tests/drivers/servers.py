@@ -1,0 +1,36 @@
+"""The real binary as a server, for the tests in this folder."""
+
+import json
+import os
+import subprocess
+
+import adbc_driver_flightsql.dbapi as flightsql
+
+BINARY = os.environ["GRAPPE_BINARY"]
+
+
+def clean_environment(**extra):
+    """Ours without settings that a developer's shell may hold."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("GRAPPE_", "AWS_", "AZURE_", "GOOGLE_"))}
+    return {**kept, **extra}
+
+
+class Server:
+    """A running `grappe server`."""
+
+    def __init__(self, data_dir, *arguments, **environment):
+        command = [BINARY, "server", "--flight-port", "0", "--cluster-port", "0", "--http-port", "0", "--data-dir", str(data_dir), *arguments]
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=clean_environment(**environment)
+        )
+        line = self.process.stdout.readline()
+        assert line, "the server ended before it was ready"
+        addresses = json.loads(line)
+        self.flight, self.http, self.postgres = addresses["flight"], addresses["http"], addresses.get("postgres")
+
+    def connect(self):
+        return flightsql.connect(self.flight, autocommit=True)
+
+    def stop(self):
+        self.process.terminate()
+        return self.process.wait(30)
