@@ -43,17 +43,22 @@ impl SessionExtras {
         self.functions.is_empty() && self.table_functions.is_empty() && self.types.is_none()
     }
 
-    /// Whether `plan` calls one of the functions: executors do not have them.
-    pub(crate) fn are_called_in(&self, plan: &LogicalPlan) -> bool {
-        let mut called = false;
+    /// Whether `plan` needs one of them: executors do not have them.
+    pub(crate) fn are_used_in(&self, plan: &LogicalPlan) -> bool {
+        let mut used = false;
         let walked = plan.apply_with_subqueries(|node| {
+            used |= matches!(node, LogicalPlan::TableScan(scan) if self.has_schema(scan.table_name.schema()));
             node.apply_expressions(|expression| {
-                called |= expression.exists(|inner| Ok(self.has_function(inner)))?;
-                Ok(if called { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+                used |= expression.exists(|inner| Ok(self.has_function(inner)))?;
+                Ok(if used { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
             })
         });
         // A plan that cannot be walked is better kept here.
-        called || walked.is_err()
+        used || walked.is_err()
+    }
+
+    fn has_schema(&self, name: Option<&str>) -> bool {
+        name.is_some_and(|name| self.schemas.contains_key(name))
     }
 
     fn has_function(&self, expression: &Expr) -> bool {

@@ -23,6 +23,7 @@ use crate::catalog::{Catalog, ExternalTable, TEMPORARY_SCHEMA, TableDefinition, 
 use crate::config::CATALOG;
 use crate::execution::{cast_batch, result_schema};
 use crate::session::{Session, Started};
+use crate::sql::wrong_schema;
 use crate::{Error, Result};
 
 /// Rows of a row group: what the writer holds in memory at most, and what a reader can skip at least.
@@ -93,9 +94,7 @@ impl Session {
     async fn ingest_name(&self, target: &IngestTarget) -> Result<TableName> {
         if target.temporary {
             return match &target.schema {
-                Some(schema) if schema != TEMPORARY_SCHEMA => Err(Error::invalid(format!(
-                    "a temporary table cannot be in schema \"{schema}\"; leave the schema away"
-                ))),
+                Some(schema) if schema != TEMPORARY_SCHEMA => Err(wrong_schema(schema)),
                 _ => Ok(temporary_name(&target.table)),
             };
         }
@@ -198,7 +197,9 @@ fn refuse_what_files_cannot_keep(schema: &Schema) -> Result<()> {
     match schema.fields().iter().find(|field| !can_be_kept(field.data_type())) {
         Some(field) => {
             let (name, data_type) = (field.name(), field.data_type());
-            Err(Error::invalid(format!("column \"{name}\" cannot be kept in a table: it is {data_type}; CAST it first")))
+            Err(Error::invalid(format!(
+                "column \"{name}\" cannot be kept in a table: it is {data_type}; CAST it first"
+            )))
         }
         None => Ok(()),
     }

@@ -20,8 +20,8 @@ use crate::execution::{Choice, Running, result_schema, run_to_end};
 use crate::extras::SessionExtras;
 use crate::nearest::suggestion;
 use crate::sql::{
-    Effect, PreparedPlans, Statement, number_placeholders, parse_statement, plan_substrait, refuse_what_would_be_wrong,
-    reset_setting, run_ddl, set_setting,
+    Effect, PreparedPlans, Statement, number_placeholders, parse_statement, place_temporary, plan_substrait,
+    refuse_what_would_be_wrong, reset_setting, run_ddl, set_setting,
 };
 use crate::start::Repeat;
 use crate::{Error, ErrorKind, Result};
@@ -112,6 +112,7 @@ impl Session {
         let mut view = CatalogView::new(self.seed());
         let mut state = view.state(None);
         let mut syntax = parse_statement(&state, sql)?;
+        place_temporary(&mut syntax)?;
         number_placeholders(&mut syntax)?;
         refuse_what_would_be_wrong(&syntax)?;
         let references = state.resolve_table_references(&syntax)?;
@@ -152,8 +153,8 @@ impl Session {
             LogicalPlan::Explain(explain) => explain.plan.as_ref(),
             plan => plan,
         };
-        if self.extras.are_called_in(plan) {
-            return Ok(self.engine.modes().local("only the coordinator has its functions"));
+        if self.extras.are_used_in(plan) {
+            return Ok(self.engine.modes().local("only this session has what it asks for"));
         }
         self.engine.choose(statement).await
     }

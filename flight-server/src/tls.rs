@@ -49,7 +49,8 @@ impl TlsFiles {
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key));
-        let config = config.map_err(|error| Error::invalid(format!("the TLS certificate or key cannot be used: {error}")));
+        let config =
+            config.map_err(|error| Error::invalid(format!("the TLS certificate or key cannot be used: {error}")));
         Ok(Arc::new(config?))
     }
 }

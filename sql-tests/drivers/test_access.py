@@ -7,6 +7,7 @@ import time
 
 import adbc_driver_flightsql.dbapi as flightsql
 import adbc_driver_manager
+import psycopg
 import pyarrow as pa
 import pytest
 import trustme
@@ -259,6 +260,24 @@ def test_a_port_with_tls_and_users_may_be_open_to_others(tmp_path, settings, cer
 def test_a_port_that_would_not_be_safe_is_not_opened(grappe, arguments, says):
     ran = grappe("server", *arguments, "--flight-port", "0", "--http-port", "0", "--cluster-port", "0")
     assert ran.returncode != 0 and says in ran.stderr, ran.stderr
+
+
+@pytest.mark.parametrize("with_tls", [False, True])
+def test_the_postgresql_port_asks_for_the_same_passwords(tmp_path, settings, certificates, with_tls):
+    files = ("--tls-certificate", str(certificates / "certificate.pem"), "--tls-key", str(certificates / "key.pem"))
+    server = Server(tmp_path, "--config", str(settings), "--pg-port", "0", *(files if with_tls else ()))
+    verified = {"sslmode": "verify-full", "sslrootcert": str(certificates / "ca.pem")} if with_tls else {"sslmode": "disable"}
+
+    def connect(password):
+        return psycopg.connect(server.postgres, user="ada", password=password, autocommit=True, **verified)
+
+    with connect(PASSWORDS["ada"]) as connection:
+        seen = connection.execute("SELECT DISTINCT user_name FROM system.queries").fetchall()
+        assert seen == [("ada",)]
+    for wrong in ("wrong", PASSWORDS["bob"]):
+        with pytest.raises(psycopg.OperationalError, match="wrong user or password"):
+            connect(wrong)
+    assert server.stop() == 0
 
 
 # Tickets.

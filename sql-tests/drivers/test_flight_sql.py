@@ -5,6 +5,8 @@ ADBC sends part of it; what only JDBC and ODBC send is sent here by hand, throug
 
 import datetime
 import decimal
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import adbc_driver_manager
 import pyarrow as pa
@@ -200,6 +202,27 @@ def test_a_statement_is_cancelled_by_sql_or_by_its_info(server, cursor, client):
         assert state == "cancelled", how
     with pytest.raises(adbc_driver_manager.dbapi.Error, match="no query has the id"):
         rows(cursor, "CANCEL QUERY 'no-such-query'")
+
+
+def test_joins_that_make_billions_of_rows_leave_threads_for_others(server, cursor):
+    def read():
+        join = "SELECT sum(a.value * b.value) FROM range(0, 2000000) a, range(0, 2000000) b -- join"
+        with server.connect() as connection, connection.cursor() as reader:
+            with pytest.raises(adbc_driver_manager.dbapi.Error, match="cancelled"):
+                rows(reader, join)
+
+    # More of them than threads.
+    with ThreadPoolExecutor(4) as pool:
+        readers = [pool.submit(read) for _ in range(4)]
+        find = "SELECT id FROM system.queries WHERE statement LIKE '%-- join' AND statement NOT LIKE '%LIKE%' AND rows = 0"
+        while len(found := rows(cursor, find)) < 4:
+            pass
+        started = time.monotonic()
+        for (query,) in found:
+            rows(cursor, f"CANCEL QUERY '{query}'")
+        for reader in readers:
+            reader.result(10)
+        assert time.monotonic() - started < 5
 
 
 @pytest.mark.parametrize("body", [b"", b"\xff\xff\xff", b"\x0a\x03abc", field(1, "type.googleapis.com/nothing")])

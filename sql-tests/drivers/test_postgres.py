@@ -515,8 +515,8 @@ def test_what_is_no_message_ends_the_connection_with_a_word(door, connection):
     for rubbish in [b"GET / HTTP/1.1\r\n\r\n", b"\x00\x00\x00\x04\x00\x00\x00\x00", message(b"Q", b"...")]:
         with socket.create_connection(address(door), SECONDS_MAX) as stranger:
             stranger.sendall(rubbish)
-            stranger.shutdown(socket.SHUT_WR)
-            stranger.recv(1000)
+            with contextlib.suppress(ConnectionError):
+                stranger.recv(1000)
     assert connection.execute("SELECT 1").fetchone() == (1,)
 
 

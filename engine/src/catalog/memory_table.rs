@@ -4,6 +4,7 @@ use std::fmt::Formatter;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{MemTable, Session, TableProvider};
 use datafusion::common::Constraints;
@@ -133,6 +134,10 @@ impl DataSink for MemorySink {
         let mut rows = 0;
         let mut next = 0;
         while let Some(batch) = data.next().await.transpose()? {
+            // What was written may have been nullable; the table says what is.
+            let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+            let columns = batch.columns().to_vec();
+            let batch = RecordBatch::try_new_with_options(SchemaRef::clone(&self.schema), columns, &options)?;
             arriving.try_grow(batch.get_array_memory_size())?;
             rows += batch.num_rows() as u64;
             spread[next].push(batch);

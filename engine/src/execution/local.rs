@@ -13,7 +13,7 @@ use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, execute_
 use futures::{StreamExt, TryStreamExt, stream};
 use parking_lot::Mutex;
 
-use crate::execution::{Availability, Execution, Mode, Progress, Running, StartRequest, spillable};
+use crate::execution::{Availability, Execution, Mode, Progress, Running, StartRequest, cooperative, spillable};
 use crate::{Error, Result};
 
 /// Runs plans in this process, with its memory and cores.
@@ -36,7 +36,7 @@ impl Execution for LocalExecution {
 
     async fn start(&self, request: StartRequest) -> Result<Arc<dyn Running>> {
         let plan = request.state.create_physical_plan(&request.plan).await?;
-        Ok(Arc::new(LocalRunning::new(spillable(plan)?, request.state.task_ctx())))
+        Ok(Arc::new(LocalRunning::new(cooperative(spillable(plan)?)?, request.state.task_ctx())))
     }
 
     async fn explain(&self, _request: StartRequest) -> Result<Vec<(String, String)>> {

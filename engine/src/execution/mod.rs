@@ -3,6 +3,7 @@
 //! [`Execution`] is one way to run a plan. Local is here; streamed and staged are the coordinator's, because they need
 //! executors. Nothing above this module asks whether a query is distributed.
 
+mod cooperative;
 mod explain;
 mod local;
 mod mode;
@@ -16,6 +17,7 @@ use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::execution::{SendableRecordBatchStream, SessionState};
 use datafusion::logical_expr::LogicalPlan;
 
+pub(crate) use cooperative::cooperative;
 pub(crate) use explain::Explained;
 pub use local::LocalExecution;
 pub(crate) use local::run_to_end;

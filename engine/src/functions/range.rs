@@ -85,6 +85,7 @@ fn integer_arguments(arguments: &[Expr]) -> Option<(i64, i64, i64)> {
         .iter()
         .map(|argument| match argument {
             Expr::Literal(ScalarValue::Int64(Some(value)), _) => Some(*value),
+            Expr::Literal(ScalarValue::Int32(Some(value)), _) => Some(i64::from(*value)),
             _ => None,
         })
         .collect();

@@ -22,6 +22,7 @@ use crate::catalog::{
 };
 use crate::config::CATALOG;
 use crate::execution::{result_schema, result_stream};
+use crate::sql::wrong_schema;
 use crate::{Error, ErrorKind, Result};
 
 /// Carries out `ddl`, planned from the SQL `text`.
@@ -71,9 +72,7 @@ fn table_name(state: &SessionState, reference: TableReference) -> Result<TableNa
 fn new_name(state: &SessionState, reference: TableReference, temporary: bool) -> Result<TableName> {
     match reference.schema() {
         _ if !temporary => table_name(state, reference),
-        Some(schema) if schema != TEMPORARY_SCHEMA => {
-            Err(Error::invalid(format!("a temporary table cannot be in schema \"{schema}\"; leave the schema away")))
-        }
+        Some(schema) if schema != TEMPORARY_SCHEMA => Err(wrong_schema(schema)),
         _ => Ok(temporary_name(reference.table())),
     }
 }

@@ -7,6 +7,7 @@ mod refused;
 mod settings;
 mod statement;
 mod substrait;
+mod temporary;
 mod types;
 
 pub(crate) use ddl::run_ddl;
@@ -17,6 +18,7 @@ pub(crate) use settings::{reset_setting, set_setting};
 pub use statement::{Effect, Statement};
 pub use substrait::HAS_SUBSTRAIT;
 pub(crate) use substrait::plan_substrait;
+pub(crate) use temporary::{place_temporary, wrong_schema};
 
 use datafusion::execution::SessionState;
 use datafusion::sql::parser::{DFParserBuilder, Statement as Syntax};

@@ -28,7 +28,6 @@ pub(crate) async fn plan_substrait(state: &SessionState, bytes: &[u8]) -> Result
 }
 
 #[cfg(not(feature = "substrait"))]
-#[expect(clippy::unused_async, reason = "as in a build with Substrait")]
 pub(crate) async fn plan_substrait(_state: &SessionState, _bytes: &[u8]) -> Result<LogicalPlan> {
     Err(Error::invalid("this build takes no Substrait plans: build with --features substrait"))
 }

@@ -102,9 +102,10 @@ impl PostgresDoor {
     async fn converse(&self, started: Started, stop: CancellationToken) {
         let open = Open { sessions: &self.sessions, id: next_id() };
         let settings = Arc::new(Settings::new(&started.user));
-        let session = match self.sessions.open(open.id, |engine| {
-            browsing::open_session(engine, Arc::clone(&started.caller.user), &settings)
-        }) {
+        let session = match self
+            .sessions
+            .open(open.id, |engine| browsing::open_session(engine, Arc::clone(&started.caller.user), &settings))
+        {
             Ok(session) => session,
             Err(error) => return refuse(started.stream, &fatal(&error)).await,
         };

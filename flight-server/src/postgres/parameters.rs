@@ -90,14 +90,14 @@ fn read(sent: Sent<'_>, pg: &Type) -> Result<ScalarValue, String> {
     match sent.bytes {
         None => null(pg),
         Some(bytes) if sent.is_binary => binary(bytes, pg),
-        Some(bytes) => text(std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8")?, pg),
+        Some(bytes) => read_text(std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8")?, pg),
     }
 }
 
-fn text(text: &str, pg: &Type) -> Result<ScalarValue, String> {
+fn read_text(text: &str, pg: &Type) -> Result<ScalarValue, String> {
     if let Kind::Array(item) = pg.kind() {
         let items = array_items(text)?.into_iter();
-        let items = items.map(|value| value.map_or_else(|| null(item), |value| self::text(&value, item)));
+        let items = items.map(|value| value.map_or_else(|| null(item), |value| read_text(&value, item)));
         return list(items.collect::<Result<_, _>>()?, item);
     }
     match *pg {
@@ -192,9 +192,9 @@ fn binary(bytes: &[u8], pg: &Type) -> Result<ScalarValue, String> {
         Type::TIMESTAMPTZ => ScalarValue::TimestampMicrosecond(Some(microseconds()?), Some("+00:00".into())),
         Type::INTERVAL => interval(bytes).ok_or_else(wrong)?,
         Type::UUID => ScalarValue::from(Uuid::from_slice(bytes).map_err(|_| wrong())?.to_string()),
-        Type::JSONB => text(std::str::from_utf8(bytes.get(1..).unwrap_or_default()).map_err(|_| wrong())?, pg)?,
+        Type::JSONB => read_text(std::str::from_utf8(bytes.get(1..).unwrap_or_default()).map_err(|_| wrong())?, pg)?,
         Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME | Type::UNKNOWN | Type::JSON | Type::CHAR => {
-            text(std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8")?, pg)?
+            read_text(std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8")?, pg)?
         }
         _ => return Err("its binary form is not supported".to_owned()),
     })
@@ -255,9 +255,9 @@ fn array_items(text: &str) -> Result<Vec<Option<String>>, String> {
     let mut characters = inside.chars().peekable();
     while characters.peek().is_some() {
         let (mut item, mut is_quoted) = (String::new(), false);
-        while let Some(character) = characters.next_if(|character| is_quoted || *character != ',') {
+        while let Some(character) = characters.next_if(|character| *character != ',') {
             match character {
-                '"' if !is_quoted && item.is_empty() => {
+                '"' if item.trim().is_empty() => {
                     item = quoted(&mut characters)?;
                     is_quoted = true;
                     break;
@@ -294,7 +294,7 @@ mod tests {
     use super::*;
 
     fn shown(text: &str, pg: Type) -> String {
-        super::text(text, &pg).unwrap().to_string()
+        read_text(text, &pg).unwrap().to_string()
     }
 
     #[test]
@@ -316,8 +316,8 @@ mod tests {
 
     #[test]
     fn what_is_no_value_is_refused() {
-        assert!(super::text("tomorrowish", &Type::TIMESTAMP).is_err());
-        assert!(super::text("maybe", &Type::BOOL).is_err());
+        assert!(read_text("tomorrowish", &Type::TIMESTAMP).is_err());
+        assert!(read_text("maybe", &Type::BOOL).is_err());
         assert!(binary(&[1, 2, 3], &Type::INT4).is_err());
     }
 

@@ -78,7 +78,8 @@ impl Conversation {
         format: &Format,
     ) -> Result<Outcome, Failure> {
         self.refuse_after_failure()?;
-        let query = self.queries.submit(Arc::clone(&self.session), Submission { parameters, ..Submission::plain(&text) })?;
+        let query =
+            self.queries.submit(Arc::clone(&self.session), Submission { parameters, ..Submission::plain(&text) })?;
         self.registered.current.set(&query);
         let mut guard = StopOnDrop(Some(Arc::clone(&query)));
         let deadline = self.settings.statement_timeout().map(Deadline::after);

@@ -1,10 +1,11 @@
 //! Runs every file under `slt/` twice: against a coordinator of its own in this process, and with two executors. Then the
-//! tests of [`cluster`].
+//! tests of [`cluster`] and of [`flight_client`].
 //!
 //! `cargo test -p sql-tests --test it` runs all, `... -- joins` those with `joins` in their name. With GRAPPE_SLT_UPDATE=1
 //! the results in the files are replaced by what the coordinator gives.
 
 mod cluster;
+mod flight_client;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -22,7 +23,7 @@ fn main() -> std::io::Result<ExitCode> {
     let files = sql_tests::find(&root.join("slt"))?;
     let places: &[Place] = if updates() { &[Place::Chosen] } else { &[Place::Chosen, Place::Executors] };
     let files = files.iter().flat_map(|file| places.iter().map(|place| trial(root, file.clone(), *place)));
-    let trials = files.chain(cluster::trials()).collect();
+    let trials = files.chain(cluster::trials()).chain(flight_client::trials()).collect();
     Ok(libtest_mimic::run(&Arguments::from_args(), trials).exit_code())
 }
 

@@ -42,7 +42,10 @@ struct OfSession {
 
 type Fact = fn(&Facts, &[ColumnarValue]) -> Result<ScalarValue>;
 
-const FACTS: [(&str, Fact, fn() -> DataType); 5] = [
+/// Name, answer, type.
+type FactFunction = (&'static str, Fact, fn() -> DataType);
+
+const FACTS: [FactFunction; 5] = [
     ("current_schema", |facts, _| Ok(ScalarValue::from(facts.schema())), text),
     ("current_schemas", current_schemas, || DataType::List(Arc::new(Field::new_list_field(DataType::Utf8, true)))),
     ("session_user", |facts, _| Ok(ScalarValue::from(facts.settings.user.as_str())), text),
