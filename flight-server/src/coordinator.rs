@@ -64,86 +64,47 @@ impl Coordinator {
     /// directory and of the storage settings.
     pub async fn start(options: CoordinatorOptions) -> Result<Self> {
         let users = Users::new(options.users.clone())?;
-        let is_guarded = options.tls.is_some() && !users.is_empty() && !options.anonymous;
-        let is_safe = options.insecure || is_guarded;
-        let flight = bind(options.flight_address, FLIGHT_PORT, is_safe).await?;
-        let postgres = bind(options.postgres_address, POSTGRES_PORT, is_safe).await?;
-        let http = bind(options.http_address, HTTP_PORT, options.insecure).await?;
-        let cluster = bind(options.cluster_address, CLUSTER_PORT, options.insecure).await?;
-        let tls = options.tls.as_ref().map(TlsFiles::server_config).transpose()?;
-        let postgres_tls = options.tls.as_ref().map(TlsFiles::rustls_config).transpose()?;
-        let scheduler = match cluster {
+        let ports = Ports::bind(&options, &users).await?;
+        let (flight_address, http_address, postgres_address) =
+            (address(&ports.flight), address(&ports.http), address(&ports.postgres));
+        let scheduler = match ports.cluster {
             Some(listener) => Some(Scheduler::start(options.scheduler.clone(), listener).await?),
             None => None,
         };
         let spill_dir = options.data_dir.as_deref().map(SpillDir::create).transpose()?;
-        let spill_path = spill_dir.as_ref().map(|dir| dir.path().to_owned()).or(options.engine.spill_dir.clone());
-        let engine_options = EngineOptions { spill_dir: spill_path, ..options.engine.clone() };
-        let result_idle_max = Duration::from_secs(options.result_idle_seconds_max);
-        let session_idle_max = Duration::from_secs(options.session_idle_seconds_max);
-        let queries =
-            Arc::new(Queries::new(options.query_history_rows_max, result_idle_max, options.statement_bytes_max));
-        let (modes, executors) = match &scheduler {
-            Some(scheduler) => (Modes::default().with(scheduler.execution()), scheduler.executors()),
-            None => (Modes::default(), Arc::new(NoExecutors) as Arc<dyn Executors>),
-        };
-        let system = SystemSchema { queries: Arc::clone(&queries), executors };
-        let engine = Engine::new(
-            engine::runtime(&engine_options)?,
-            engine_options.partitions,
-            Arc::new(MemoryCatalog::new()),
-            Arc::new(system),
-            modes,
-            spill_dir.as_ref().map(|dir| dir.path().join("tables")),
-        );
-        let sessions = Arc::new(Sessions::new(engine, options.sessions_max, session_idle_max));
-        let authentication =
-            Arc::new(Authentication::new(users, options.anonymous, options.sessions_max, session_idle_max));
+        let shared = Shared::new(&options, users, scheduler.as_ref(), spill_dir.as_ref())?;
         let (embedded, embedded_connections) = mpsc::unbounded_channel();
         let mut coordinator = Self {
-            flight_address: flight.as_ref().and_then(|listener| listener.local_addr().ok()),
-            http_address: http.as_ref().and_then(|listener| listener.local_addr().ok()),
-            postgres_address: postgres.as_ref().and_then(|listener| listener.local_addr().ok()),
+            flight_address,
+            http_address,
+            postgres_address,
             embedded,
             scheduler,
-            queries: Arc::clone(&queries),
+            queries: Arc::clone(&shared.queries),
             stop: CancellationToken::new(),
             tasks: Vec::new(),
             _spill_dir: spill_dir,
         };
-        let observer = Arc::clone(&sessions) as Arc<dyn ConnectionEnded>;
-        let service = Service {
-            sessions: Arc::clone(&sessions),
-            queries: Arc::clone(&queries),
-            prepared: Default::default(),
-            authentication: Arc::clone(&authentication),
-            tickets: Tickets::new(result_idle_max)?,
-        };
         let public = Public {
-            door: Arc::new(Door(service)),
-            authentication: Arc::clone(&authentication),
+            door: Arc::new(Door(shared.service(&options)?)),
+            authentication: Arc::clone(&shared.authentication),
             message_bytes_max: options.message_bytes_max,
             stop: coordinator.stop.clone(),
         };
+        let observer = Arc::clone(&shared.sessions) as Arc<dyn ConnectionEnded>;
         let inside = embedded_connections_of(embedded_connections, Arc::clone(&observer));
         coordinator.spawn(public.clone().serve(server(None)?, inside));
-        if let Some(listener) = flight {
+        if let Some(listener) = ports.flight {
+            let tls = options.tls.as_ref().map(TlsFiles::server_config).transpose()?;
             coordinator.spawn(public.serve(server(tls)?, client_connections(listener, observer)));
         }
-        if let Some(listener) = http {
+        if let Some(listener) = ports.http {
             coordinator.spawn(serve_http(listener, coordinator.stop.clone()));
         }
-        if let Some(listener) = postgres {
-            let door = PostgresDoor::new(
-                postgres_tls,
-                Arc::clone(&authentication),
-                Arc::clone(&sessions),
-                Arc::clone(&queries),
-                options.message_bytes_max,
-            );
-            coordinator.spawn(door.serve(listener, coordinator.stop.clone()));
+        if let Some(listener) = ports.postgres {
+            coordinator.spawn(shared.postgres(&options)?.serve(listener, coordinator.stop.clone()));
         }
-        coordinator.spawn(sweep(sessions, queries, authentication));
+        coordinator.spawn(sweep(shared));
         Ok(coordinator)
     }
 
@@ -207,6 +168,90 @@ impl Coordinator {
         let task = tokio::spawn(work);
         self.tasks.push(AbortOnDropHandle::new(task));
     }
+}
+
+/// What all ports work with.
+struct Shared {
+    sessions: Arc<Sessions>,
+    queries: Arc<Queries>,
+    authentication: Arc<Authentication>,
+}
+
+impl Shared {
+    fn new(
+        options: &CoordinatorOptions,
+        users: Users,
+        scheduler: Option<&Scheduler>,
+        spill_dir: Option<&SpillDir>,
+    ) -> Result<Self> {
+        let spill_path = spill_dir.map(|dir| dir.path().to_owned()).or(options.engine.spill_dir.clone());
+        let engine_options = EngineOptions { spill_dir: spill_path, ..options.engine.clone() };
+        let result_idle_max = Duration::from_secs(options.result_idle_seconds_max);
+        let session_idle_max = Duration::from_secs(options.session_idle_seconds_max);
+        let queries =
+            Arc::new(Queries::new(options.query_history_rows_max, result_idle_max, options.statement_bytes_max));
+        let (modes, executors) = match scheduler {
+            Some(scheduler) => (Modes::default().with(scheduler.execution()), scheduler.executors()),
+            None => (Modes::default(), Arc::new(NoExecutors) as Arc<dyn Executors>),
+        };
+        let system = SystemSchema { queries: Arc::clone(&queries), executors };
+        let engine = Engine::new(
+            engine::runtime(&engine_options)?,
+            engine_options.partitions,
+            Arc::new(MemoryCatalog::new()),
+            Arc::new(system),
+            modes,
+            spill_dir.map(|dir| dir.path().join("tables")),
+        );
+        let sessions = Sessions::new(engine, options.sessions_max, session_idle_max);
+        let authentication = Authentication::new(users, options.anonymous, options.sessions_max, session_idle_max);
+        Ok(Self { sessions: Arc::new(sessions), queries, authentication: Arc::new(authentication) })
+    }
+
+    fn service(&self, options: &CoordinatorOptions) -> Result<Service> {
+        Ok(Service {
+            sessions: Arc::clone(&self.sessions),
+            queries: Arc::clone(&self.queries),
+            prepared: Default::default(),
+            authentication: Arc::clone(&self.authentication),
+            tickets: Tickets::new(Duration::from_secs(options.result_idle_seconds_max))?,
+        })
+    }
+
+    fn postgres(&self, options: &CoordinatorOptions) -> Result<Arc<PostgresDoor>> {
+        Ok(PostgresDoor::new(
+            options.tls.as_ref().map(TlsFiles::rustls_config).transpose()?,
+            Arc::clone(&self.authentication),
+            Arc::clone(&self.sessions),
+            Arc::clone(&self.queries),
+            options.message_bytes_max,
+        ))
+    }
+}
+
+/// The ports that are open.
+struct Ports {
+    flight: Option<TcpListener>,
+    postgres: Option<TcpListener>,
+    http: Option<TcpListener>,
+    cluster: Option<TcpListener>,
+}
+
+impl Ports {
+    async fn bind(options: &CoordinatorOptions, users: &Users) -> Result<Self> {
+        let is_guarded = options.tls.is_some() && !users.is_empty() && !options.anonymous;
+        let is_safe = options.insecure || is_guarded;
+        Ok(Self {
+            flight: bind(options.flight_address, FLIGHT_PORT, is_safe).await?,
+            postgres: bind(options.postgres_address, POSTGRES_PORT, is_safe).await?,
+            http: bind(options.http_address, HTTP_PORT, options.insecure).await?,
+            cluster: bind(options.cluster_address, CLUSTER_PORT, options.insecure).await?,
+        })
+    }
+}
+
+fn address(listener: &Option<TcpListener>) -> Option<SocketAddr> {
+    listener.as_ref().and_then(|listener| listener.local_addr().ok())
 }
 
 /// A port, and the settings that move it.
@@ -309,12 +354,12 @@ async fn serve_http(listener: TcpListener, stop: CancellationToken) {
     }
 }
 
-async fn sweep(sessions: Arc<Sessions>, queries: Arc<Queries>, authentication: Arc<Authentication>) {
+async fn sweep(shared: Shared) {
     let mut ticks = tokio::time::interval(SWEEP_SECONDS);
     loop {
         ticks.tick().await;
-        authentication.forget_idle();
-        sessions.close_idle();
-        queries.drop_abandoned();
+        shared.authentication.forget_idle();
+        shared.sessions.close_idle();
+        shared.queries.drop_abandoned();
     }
 }
