@@ -34,11 +34,11 @@ impl Queries {
         }
     }
 
-    /// Takes a statement and begins with it; see [`Query::settled`].
+    /// Takes a statement and begins with it; see [`Query::settled`]. The client may await that and nothing else.
     ///
     /// # Errors
     /// `Exhausted` for a text over the limit.
-    pub(crate) fn submit(&self, session: Arc<Session>, submission: Submission) -> Result<Arc<Query>> {
+    pub(crate) fn submit(&self, session: Arc<Session>, submission: Submission, is_awaited: bool) -> Result<Arc<Query>> {
         if submission.text.len() > self.statement_bytes_max {
             let (bytes, most) = (submission.text.len(), self.statement_bytes_max);
             let message = format!("the statement has {bytes} bytes, more than statement_bytes_max = {most}");
@@ -51,7 +51,7 @@ impl Queries {
             query.cancelled_another();
             return Ok(query);
         }
-        self.begin(&query, Work::Submitted(session, submission));
+        self.begin(&query, Work::Submitted(session, submission), is_awaited);
         Ok(query)
     }
 
@@ -62,15 +62,14 @@ impl Queries {
     pub(crate) fn repeat(&self, query: &Query, repeat: Repeat) -> Result<Arc<Query>> {
         let again = Arc::new(Query::new(query.user(), query.text()));
         query.set_repeated(&again)?;
-        self.begin(&again, Work::Again(repeat));
+        self.begin(&again, Work::Again(repeat), true);
         Ok(again)
     }
 
-    fn begin(&self, query: &Arc<Query>, work: Work) {
+    fn begin(&self, query: &Arc<Query>, work: Work, is_awaited: bool) {
         self.remember(query);
         let worker = Arc::clone(query);
-        #[expect(clippy::disallowed_methods, reason = "the handle is kept by the query and aborts with it")]
-        let work = tokio::spawn(async move {
+        let mut work = Box::pin(async move {
             let cancelled = worker.cancellation();
             let carried_out = AssertUnwindSafe(worker.carry_out(work)).catch_unwind();
             let outcome = tokio::select! {
@@ -81,6 +80,12 @@ impl Queries {
                 worker.end(outcome);
             }
         });
+        // A small query is planned before another thread would have woken up for it.
+        if is_awaited && work.as_mut().now_or_never().is_some() {
+            return;
+        }
+        #[expect(clippy::disallowed_methods, reason = "the handle is kept by the query and aborts with it")]
+        let work = tokio::spawn(work);
         query.keep_work(AbortOnDropHandle::new(work));
     }
 

@@ -545,6 +545,28 @@ impl Query {
     }
 }
 
+/// Cancels a statement whose client stops waiting for it.
+pub(crate) struct CancelOnDrop(Option<Arc<Query>>);
+
+impl CancelOnDrop {
+    pub(crate) fn new(query: &Arc<Query>) -> Self {
+        Self(Some(Arc::clone(query)))
+    }
+
+    /// The client has got what it waited for.
+    pub(crate) fn keep(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        if let Some(query) = self.0.take() {
+            query.cancel();
+        }
+    }
+}
+
 /// The result of a statement that writes.
 pub(crate) fn result_of_writing() -> SchemaRef {
     static COUNT: LazyLock<SchemaRef> =

@@ -1,5 +1,7 @@
 //! `grappe cluster run`: a coordinator and executors as child processes.
 
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use local_cluster::{ProcessCluster, ProcessClusterOptions};
@@ -12,7 +14,11 @@ use crate::signals::{print_json, told_to_stop};
 
 /// Runs the cluster until SIGINT or SIGTERM. Once all have joined, one JSON line on standard output tells the addresses
 /// and processes.
-pub(crate) async fn run(arguments: ClusterRunArguments, settings: Settings) -> Result<ExitCode, Failure> {
+pub(crate) async fn run(
+    arguments: ClusterRunArguments,
+    settings: Settings,
+    config: Option<PathBuf>,
+) -> Result<ExitCode, Failure> {
     let settings = settings.with_ports(&arguments.ports);
     logging::start(settings.log.as_deref().unwrap_or(logging::OF_A_SERVICE))?;
     let binary = std::env::current_exe().map_err(|error| Failure::ours(format!("cannot find this binary: {error}")))?;
@@ -25,7 +31,7 @@ pub(crate) async fn run(arguments: ClusterRunArguments, settings: Settings) -> R
         http_port: settings.server.http_port,
         data_dir: settings.data_dir.clone(),
         memory_bytes_max: settings.memory.as_u64() / (u64::from(arguments.executors) + 1),
-        common_arguments: settings.log.iter().flat_map(|log| ["--log".to_owned(), log.clone()]).collect(),
+        common_arguments: common_arguments(&settings, config),
         restart: !arguments.no_restart,
     };
     let mut cluster = ProcessCluster::start(options).await?;
@@ -37,4 +43,11 @@ pub(crate) async fn run(arguments: ClusterRunArguments, settings: Settings) -> R
     tracing::info!("stopping");
     cluster.stop().await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What every process of the cluster is told: what it reads by itself it finds alike.
+fn common_arguments(settings: &Settings, config: Option<PathBuf>) -> Vec<OsString> {
+    let log = settings.log.iter().map(|log| ("--log", log.into()));
+    let config = config.into_iter().map(|file| ("--config", file.into_os_string()));
+    log.chain(config).flat_map(|(flag, value)| [flag.into(), value]).collect()
 }

@@ -45,7 +45,9 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         None => prompt::run(cli.shell, cli.connect, &cli.credentials, &settings).await,
         Some(Command::Server(arguments)) => server::run(arguments, settings).await,
         Some(Command::Executor(arguments)) => executor::run(arguments, &settings).await,
-        Some(Command::Cluster(cli::ClusterArguments::Run(arguments))) => cluster::run(arguments, settings).await,
+        Some(Command::Cluster(cli::ClusterArguments::Run(arguments))) => {
+            cluster::run(arguments, settings, cli.common.config).await
+        }
         Some(Command::Bench(arguments)) => bench::run(arguments, cli.connect, &cli.credentials, &settings).await,
         Some(Command::HashPassword) => {
             let hash = flight_server::hash_password(&connect::new_password()?)?;

@@ -1,6 +1,7 @@
 //! The cluster as child processes of this one. A child is told to stop by the end of its standard input, which also ends
 //! it when this process is killed.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -43,7 +44,7 @@ pub struct ProcessClusterOptions {
     /// Bytes that the queries in one process may hold in memory.
     pub memory_bytes_max: u64,
     /// Arguments that every process gets.
-    pub common_arguments: Vec<String>,
+    pub common_arguments: Vec<OsString>,
     /// Whether a process that dies is started again.
     pub restart: bool,
 }

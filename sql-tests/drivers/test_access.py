@@ -1,6 +1,7 @@
 """Who may ask: users, tokens, TLS; and tickets, which are good for their user and for a time."""
 
 import base64
+import json
 import socket
 import subprocess
 import time
@@ -159,6 +160,22 @@ def test_the_shell_says_who_it_is(guarded, grappe):
     assert ran.returncode == 2 and "wrong user or password" in ran.stderr
     ran = shell()
     assert ran.returncode != 0 and "asks for a user" in ran.stderr
+
+
+def test_a_cluster_asks_the_same_users(tmp_path, settings):
+    command = [BINARY, "cluster", "run", "--executors", "1", "--config", str(settings), "--data-dir", str(tmp_path)]
+    command += ["--flight-port", "0", "--cluster-port", "0", "--http-port", "0"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=clean_environment()
+    )
+    address = json.loads(process.stdout.readline())["flight"]
+    with pytest.raises(flight.FlightUnauthenticatedError):
+        Flight(address).query("SELECT 1")
+    ada = Flight(address, "ada")
+    ada.query("SET grappe.execution_mode = 'staged'")
+    assert ada.query("SELECT count(*) AS n FROM range(0, 1000)") == [{"n": 1000}]
+    process.terminate()
+    assert process.wait(90) == 0
 
 
 def test_passwords_in_settings_are_hashes_and_never_shown(grappe, settings, tmp_path):

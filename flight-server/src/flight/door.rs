@@ -39,7 +39,7 @@ impl Door {
         }
         let session = self.0.session(request)?;
         let submission = self.submission(&session, command)?;
-        self.0.queries.submit(session, submission).map_err(status)
+        self.0.queries.submit(session, submission, false).map_err(status)
     }
 
     fn submission(&self, session: &Arc<Session>, command: &[u8]) -> Result<Submission, Status> {

@@ -37,7 +37,7 @@ use crate::flight::status::status;
 use crate::flight::types::xdbc_types;
 use crate::flight::{actions, ingest, keys, metadata};
 use crate::queries::{Queries, is_about_queries};
-use crate::query::{Query, Reading, Submission};
+use crate::query::{CancelOnDrop, Query, Reading, Submission};
 use crate::sessions::{Sessions, caller};
 use crate::tickets::{Claims, Tickets};
 
@@ -70,17 +70,6 @@ pub(crate) fn substrait(plan: Option<SubstraitPlan>) -> Result<Submission, Statu
     Ok(Submission::substrait(plan.plan))
 }
 
-/// Cancels a statement whose client stops waiting for its plan.
-struct CancelOnDrop(Option<Arc<Query>>);
-
-impl Drop for CancelOnDrop {
-    fn drop(&mut self) {
-        if let Some(query) = self.0.take() {
-            query.cancel();
-        }
-    }
-}
-
 impl Service {
     pub(crate) fn session<T>(&self, request: &Request<T>) -> Result<Arc<Session>, Status> {
         self.sessions.of(request).map_err(status)
@@ -88,14 +77,14 @@ impl Service {
 
     /// Runs a statement until its rows can be read, or to its end if it has an effect.
     pub(crate) async fn run(&self, session: Arc<Session>, submission: Submission) -> Result<Arc<Query>, Status> {
-        self.settled(self.queries.submit(session, submission).map_err(status)?).await
+        self.settled(self.queries.submit(session, submission, true).map_err(status)?).await
     }
 
     /// Waits for a statement; a client that stops waiting cancels it.
     async fn settled(&self, query: Arc<Query>) -> Result<Arc<Query>, Status> {
-        let mut guard = CancelOnDrop(Some(Arc::clone(&query)));
+        let mut guard = CancelOnDrop::new(&query);
         let settled = query.settled().await;
-        guard.0 = None;
+        guard.keep();
         settled.map_err(status)?;
         Ok(query)
     }

@@ -12,7 +12,7 @@ use crate::postgres::command::Command;
 use crate::postgres::conversation::Conversation;
 use crate::postgres::errors::{Failure, Refusal};
 use crate::postgres::rows::{Columns, Deadline, Rows, one_text};
-use crate::query::{Query, Submission};
+use crate::query::{CancelOnDrop, Query, Submission};
 
 /// Tags of statements that change the session only, so that nothing of them could be undone.
 const HARMLESS_TAGS: [&str; 6] = ["SET", "RESET", "PREPARE", "DEALLOCATE", "CANCEL QUERY", "EXECUTE"];
@@ -55,17 +55,6 @@ pub(super) enum Answer {
     Shown(&'static str, String),
 }
 
-/// Stops a statement that nobody waits for any more.
-struct StopOnDrop(Option<Arc<Query>>);
-
-impl Drop for StopOnDrop {
-    fn drop(&mut self) {
-        if let Some(query) = self.0.take() {
-            query.cancel();
-        }
-    }
-}
-
 impl Conversation {
     /// Runs a statement until its rows can be read, or to its end if it has an effect.
     ///
@@ -78,20 +67,23 @@ impl Conversation {
         format: &Format,
     ) -> Result<Outcome, Failure> {
         self.refuse_after_failure()?;
-        let query =
-            self.queries.submit(Arc::clone(&self.session), Submission { parameters, ..Submission::plain(&text) })?;
+        let query = self.queries.submit(
+            Arc::clone(&self.session),
+            Submission { parameters, ..Submission::plain(&text) },
+            false,
+        )?;
         self.registered.current.set(&query);
-        let mut guard = StopOnDrop(Some(Arc::clone(&query)));
+        let mut guard = CancelOnDrop::new(&query);
         let deadline = self.settings.statement_timeout().map(Deadline::after);
         Deadline::limit(deadline, &query, query.settled()).await??;
         if !query.has_rows() {
-            guard.0 = None;
+            guard.keep();
             self.note_effect(query.tag());
             return Ok(Outcome::Done(tag(&query)));
         }
         let columns = Columns::new(&query.schema(), format, self.settings.format())?;
         let rows = Rows::new(query, columns, deadline)?;
-        guard.0 = None;
+        guard.keep();
         Ok(Outcome::Rows(rows))
     }
 
