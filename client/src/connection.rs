@@ -141,6 +141,8 @@ fn endpoint(url: &str, tls_ca: Option<&[u8]>) -> Result<Endpoint, Error> {
     if !tls {
         return Ok(endpoint);
     }
+    // Other crates of a program may bring another: TLS takes none by itself then.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let tls = match tls_ca {
         Some(pem) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)),
         None => ClientTlsConfig::new().with_native_roots(),

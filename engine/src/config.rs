@@ -65,11 +65,18 @@ pub struct GrappeOptions {
     pub local_scan_bytes_max: u64,
     /// Parts in which a result may be offered, to clients that read parts at once.
     pub result_endpoints_max: u64,
+    /// Bytes after which a data file of a table ends and another begins.
+    pub file_bytes_target: u64,
 }
 
 impl Default for GrappeOptions {
     fn default() -> Self {
-        Self { execution_mode: ModeSetting::Auto, local_scan_bytes_max: 64 << 20, result_endpoints_max: 1 }
+        Self {
+            execution_mode: ModeSetting::Auto,
+            local_scan_bytes_max: 64 << 20,
+            result_endpoints_max: 1,
+            file_bytes_target: 256 << 20,
+        }
     }
 }
 
@@ -95,6 +102,7 @@ impl ExtensionOptions for GrappeOptions {
         match key {
             "execution_mode" => self.execution_mode = value.parse()?,
             "local_scan_bytes_max" => self.local_scan_bytes_max = parse_number(key, value)?,
+            "file_bytes_target" => self.file_bytes_target = parse_number(key, value)?.max(1),
             "result_endpoints_max" => self.result_endpoints_max = parse_number(key, value)?.max(1),
             _ => return Err(Error::invalid(format!("there is no setting grappe.{key}")).into()),
         }
@@ -112,6 +120,11 @@ impl ExtensionOptions for GrappeOptions {
                 "grappe.local_scan_bytes_max",
                 &self.local_scan_bytes_max,
                 "Bytes to scan up to which 'auto' runs a query in the coordinator although executors are there",
+            ),
+            entry(
+                "grappe.file_bytes_target",
+                &self.file_bytes_target,
+                "Bytes after which a data file of a table ends and another begins",
             ),
             entry(
                 "grappe.result_endpoints_max",

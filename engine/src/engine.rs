@@ -14,12 +14,13 @@ use tempfile::TempDir;
 
 use crate::catalog::Catalog;
 use crate::config::session_config;
+use crate::delta::DeltaTables;
 use crate::execution::Modes;
 use crate::extras::SessionExtras;
 use crate::memory::{fit_to_memory, memory_pool};
 use crate::session::Session;
 use crate::state::{StateSeed, session_state_with};
-use crate::storage::{StorageOptions, StoreRegistry};
+use crate::storage::{StorageOptions, StoreRegistry, directory_url};
 use crate::{Error, Result};
 
 /// Bytes of Parquet footers and page indexes kept, checked against size and time of the file at every use.
@@ -62,26 +63,39 @@ pub struct Engine {
     modes: Modes,
     /// What a new session starts with.
     first_state: Arc<SessionState>,
-    /// Directory of tables whose rows were sent to us; made when first needed if none was given.
-    tables_dir: Option<PathBuf>,
-    made_tables_dir: Mutex<Option<TempDir>>,
+    delta: Arc<DeltaTables>,
+    /// Where managed tables lie, as a URL; a directory that is made when first needed if none was given.
+    warehouse: Option<String>,
+    made_warehouse: Mutex<Option<TempDir>>,
 }
 
 impl Engine {
-    /// An engine over `catalog`, with the live tables of `system` and the ways to run a statement in `modes`. Rows that
-    /// clients send are kept under `tables_dir`, as long as the engine if none is given.
+    /// An engine over `catalog`, with the live tables of `system` and the ways to run a statement in `modes`. Managed
+    /// tables lie below `warehouse`, a path or URL; they live as long as the engine if none is given.
+    ///
+    /// # Errors
+    /// `Invalid` for a warehouse that is no place.
     pub fn new(
         runtime: Arc<RuntimeEnv>,
         partitions: usize,
         catalog: Arc<dyn Catalog>,
         system: Arc<dyn SchemaProvider>,
         modes: Modes,
-        tables_dir: Option<PathBuf>,
-    ) -> Arc<Self> {
+        warehouse: Option<&str>,
+    ) -> Result<Arc<Self>> {
         let mut defaults = session_config(partitions);
         fit_to_memory(&mut defaults, runtime.memory_pool.as_ref(), partitions);
         let first_state = Arc::new(state(defaults, &runtime, &SessionExtras::default()));
-        Arc::new(Self { runtime, catalog, system, modes, first_state, tables_dir, made_tables_dir: Mutex::default() })
+        Ok(Arc::new(Self {
+            runtime,
+            catalog,
+            system,
+            modes,
+            first_state,
+            delta: Arc::default(),
+            warehouse: warehouse.map(directory_url).transpose()?,
+            made_warehouse: Mutex::default(),
+        }))
     }
 
     /// A new conversation with `user`.
@@ -104,25 +118,28 @@ impl Engine {
         &self.catalog
     }
 
-    /// Where rows that clients send are kept.
+    /// Where managed tables lie: a URL that ends with a slash.
     ///
     /// # Errors
-    /// `Denied` or `Exhausted` if it cannot be made.
-    pub(crate) fn tables_dir(&self) -> Result<PathBuf> {
-        if let Some(directory) = &self.tables_dir {
-            std::fs::create_dir_all(directory)
-                .map_err(|error| Error::from(DataFusionError::from(error)).context(directory.display().to_string()))?;
-            return Ok(directory.clone());
+    /// `Denied` or `Exhausted` if a directory cannot be made.
+    pub(crate) fn warehouse(&self) -> Result<String> {
+        if let Some(warehouse) = &self.warehouse {
+            return Ok(warehouse.clone());
         }
-        let mut made = self.made_tables_dir.lock();
+        let mut made = self.made_warehouse.lock();
         if made.is_none() {
             let directory = tempfile::Builder::new().prefix("grappe-tables-").tempdir();
             *made = Some(directory.map_err(|error| Error::from(DataFusionError::from(error)))?);
         }
         match made.as_ref() {
-            Some(directory) => Ok(directory.path().to_owned()),
+            Some(directory) => directory_url(&directory.path().display().to_string()),
             None => Err(Error::internal("a directory that was made is gone")),
         }
+    }
+
+    /// The Delta tables that are known.
+    pub(crate) fn delta(&self) -> &Arc<DeltaTables> {
+        &self.delta
     }
 
     pub(crate) fn system(&self) -> &Arc<dyn SchemaProvider> {
@@ -154,6 +171,8 @@ fn state(config: SessionConfig, runtime: &Arc<RuntimeEnv>, extras: &SessionExtra
 /// # Errors
 /// `Denied` or `Exhausted` if the spill directory cannot be made; `Invalid` for a bad storage setting.
 pub fn runtime(options: &EngineOptions) -> Result<Arc<RuntimeEnv>> {
+    // Two are compiled in, because Delta Lake's crates bring another: TLS takes none by itself then.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let mode = match &options.spill_dir {
         Some(directory) => DiskManagerMode::Directories(vec![directory.clone()]),
         None => DiskManagerMode::OsTmpDirectory,

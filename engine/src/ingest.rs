@@ -1,36 +1,31 @@
-//! Rows that a client sends, as a table: written to a file as they arrive, and a table only when all have.
-//!
-//! Until there are managed tables, a table made so is an external one over a directory of ours, which lives as long as
-//! the process, like the catalog that knows it.
+//! Rows that a client sends, as a table: they go the way of `CREATE TABLE AS` and `INSERT`, as they arrive.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::fmt::{Debug, Formatter};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use datafusion::arrow::array::{AsArray, RecordBatch};
-use datafusion::arrow::datatypes::{DataType, Field, Int64Type, IntervalUnit, Schema, SchemaRef};
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::{DataType, Field, IntervalUnit, Schema, SchemaRef};
+use datafusion::catalog::streaming::StreamingTable;
+use datafusion::common::Column;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::utils::quote_identifier;
-use datafusion::error::DataFusionError;
-use datafusion::logical_expr::{DmlStatement, LogicalPlan, WriteOp};
-use futures::{Stream, StreamExt, TryStreamExt, stream};
-use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::WriterProperties;
-use tempfile::TempDir;
-use tokio::sync::mpsc;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::functions::math::expr_fn::trunc;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::streaming::PartitionStream;
+use futures::{Stream, StreamExt};
+use parking_lot::Mutex;
 
-use crate::catalog::{Catalog, ExternalTable, TEMPORARY_SCHEMA, TableDefinition, TableName, temporary_name};
-use crate::config::CATALOG;
+use crate::catalog::{Catalog, StandIn, TEMPORARY_SCHEMA, TableName, temporary_name};
 use crate::execution::{cast_batch, result_schema};
+use crate::functions::check::check;
 use crate::session::{Session, Started};
-use crate::sql::wrong_schema;
+use crate::sql::{Statement, wrong_schema};
 use crate::{Error, Result};
-
-/// Rows of a row group: what the writer holds in memory at most, and what a reader can skip at least.
-const ROW_GROUP_ROWS: usize = 128 << 10;
-const ROW_GROUP_BYTES: usize = 64 << 20;
-/// Batches between the network and the writer.
-const BATCHES_AHEAD: usize = 2;
 
 /// What to do if the table is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,10 +59,10 @@ impl Session {
     ///
     /// # Errors
     /// `AlreadyExists` and `NotFound` as `target` says; `Invalid` for columns that the table does not take; those of the
-    /// stream and of the disk.
+    /// stream and of the store.
     pub async fn ingest<S>(&self, query_id: &str, target: &IngestTarget, schema: SchemaRef, batches: S) -> Result<u64>
     where
-        S: Stream<Item = Result<RecordBatch>> + Send + Unpin,
+        S: Stream<Item = Result<RecordBatch>> + Send + Unpin + 'static,
     {
         let name = self.ingest_name(target).await?;
         let exists = self.catalog().table(&name).await?.is_some();
@@ -80,14 +75,24 @@ impl Session {
         }
         refuse_duplicates(&schema)?;
         refuse_what_files_cannot_keep(&schema)?;
-        let staged = Staged::write(&self.engine().tables_dir()?, &schema, batches).await?;
-        let rows = staged.rows;
+        let rows = Arc::new(SentRows::new(&schema, batches));
+        let counted = Arc::clone(&rows);
+        let sql = match exists && target.if_exists == IfExists::Append {
+            true => append(&name, &schema),
+            false => create(&name, exists),
+        };
+        let source = StreamingTable::try_new(SchemaRef::clone(&rows.schema), vec![rows])?;
+        let stand_ins = [(SENT.to_owned(), StandIn::Rows(Arc::new(source)))].into_iter().collect();
+        let mut statement = self.plan_with(&sql, stand_ins).await?;
         if exists && target.if_exists == IfExists::Append {
-            self.append(query_id, &name, staged).await?;
-        } else {
-            self.publish(&name, staged, exists).await?;
+            self.refuse_fractions(&name, &schema, &mut statement).await?;
         }
-        Ok(rows)
+        // Whoever sends rows sends them to this process.
+        let choice = self.engine().modes().local("the rows are sent to it");
+        match self.start(query_id, statement, choice).await? {
+            Started::Done { .. } => Ok(counted.rows()),
+            Started::Rows(_) => Err(Error::internal("what was sent gave rows")),
+        }
     }
 
     /// The table that is meant. Rows that are added go to the table that a statement would find.
@@ -106,89 +111,105 @@ impl Session {
         Ok(name)
     }
 
-    /// Makes the staged file a table.
-    async fn publish(&self, name: &TableName, staged: Staged, replace: bool) -> Result<()> {
-        let quoted = |text: &str| quote_identifier(text).into_owned();
-        let location = staged.directory.path().display().to_string().replace('\'', "''");
-        let (schema, table) = (quoted(&name.schema), quoted(&name.table));
-        let sql = format!("CREATE EXTERNAL TABLE {schema}.{table} STORED AS PARQUET LOCATION '{location}/'");
-        let definition = ExternalTable {
-            sql,
-            file_schema: staged.schema,
-            partition_columns: Arc::new(Schema::empty()),
-            directory: Some(Arc::new(staged.directory)),
-        };
-        self.catalog().create_table(name, TableDefinition::External(Arc::new(definition)), replace).await
-    }
-
     /// An INSERT would cut fractions off where the table has whole numbers: what a program sends should not change unseen.
-    async fn refuse_fractions(&self, name: &TableName, staged: &Schema, file: &str) -> Result<()> {
+    async fn refuse_fractions(&self, name: &TableName, sent: &Schema, statement: &mut Statement) -> Result<()> {
         let table = self.columns(name).await?;
         let is_whole =
             |field: &Field| table.field_with_name(field.name()).is_ok_and(|own| own.data_type().is_integer());
         let can_have_fractions = |field: &Field| field.data_type().is_floating() || field.data_type().is_decimal();
-        for field in staged.fields().iter().filter(|field| can_have_fractions(field) && is_whole(field)) {
-            let column = format!("\"{}\"", field.name().replace('"', "\"\""));
-            let fractions = format!("SELECT {column} FROM \"{file}\" WHERE {column} <> trunc({column}) LIMIT 1");
-            if self.has_rows(&fractions).await? {
-                let message =
-                    format!("column {column} of table \"{name}\" holds whole numbers, and the data has others");
-                return Err(Error::invalid(message));
-            }
+        let checks = sent.fields().iter().filter(|field| can_have_fractions(field) && is_whole(field)).map(|field| {
+            let column = field.name();
+            let value = || Expr::Column(Column::new_unqualified(column));
+            let rule = format!("column \"{column}\" of table \"{name}\" holds whole numbers, and the data has others");
+            check(value().eq(trunc(vec![value()])), &rule, value())
+        });
+        let checks: Vec<Expr> = checks.collect();
+        if checks.is_empty() {
+            return Ok(());
         }
+        let checked = statement.plan.clone().transform_up(|node| match node {
+            LogicalPlan::TableScan(scan) if scan.table_name.table() == SENT => {
+                let mut builder = LogicalPlanBuilder::from(LogicalPlan::TableScan(scan));
+                for check in &checks {
+                    builder = builder.filter(check.clone())?;
+                }
+                Ok(Transformed::yes(builder.build()?))
+            }
+            other => Ok(Transformed::no(other)),
+        });
+        statement.plan = checked?.data;
         Ok(())
     }
+}
 
-    async fn has_rows(&self, sql: &str) -> Result<bool> {
-        Ok(self.look(sql).await?.iter().any(|batch| batch.num_rows() > 0))
+/// The name that the rows have in the statement that takes them.
+const SENT: &str = "rows that were sent";
+
+fn create(name: &TableName, replace: bool) -> String {
+    let (schema, table) = (quote_identifier(&name.schema), quote_identifier(&name.table));
+    let verb = if replace { "CREATE OR REPLACE TABLE" } else { "CREATE TABLE" };
+    format!("{verb} {schema}.{table} AS SELECT * FROM \"{SENT}\"")
+}
+
+/// Column by name.
+fn append(name: &TableName, sent: &Schema) -> String {
+    let (schema, table) = (quote_identifier(&name.schema), quote_identifier(&name.table));
+    let columns = sent.fields().iter().map(|field| format!("\"{}\"", field.name().replace('"', "\"\"")));
+    let columns = columns.collect::<Vec<_>>().join(", ");
+    format!("INSERT INTO {schema}.{table} ({columns}) SELECT {columns} FROM \"{SENT}\"")
+}
+
+type Batches = Pin<Box<dyn Stream<Item = Result<RecordBatch>> + Send>>;
+
+/// Rows that are read once, as they arrive.
+struct SentRows {
+    schema: SchemaRef,
+    batches: Mutex<Option<Batches>>,
+    rows: Arc<AtomicU64>,
+}
+
+impl SentRows {
+    fn new<S>(schema: &Schema, batches: S) -> Self
+    where
+        S: Stream<Item = Result<RecordBatch>> + Send + 'static,
+    {
+        // Columns may be null later, whatever the first rows say.
+        let plain = result_schema(schema);
+        let fields = plain.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        Self { schema, batches: Mutex::new(Some(Box::pin(batches))), rows: Arc::default() }
     }
 
-    async fn look(&self, sql: &str) -> Result<Vec<RecordBatch>> {
-        let statement = self.plan(sql).await?;
-        let choice = self.engine().modes().local("it looks at what was sent");
-        let running = self.engine().run("", statement, choice).await?;
-        Ok(running.stream()?.try_collect().await?)
+    /// How many rows have been read.
+    fn rows(&self) -> u64 {
+        self.rows.load(Ordering::Relaxed)
+    }
+}
+
+impl Debug for SentRows {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SentRows").field("schema", &self.schema).finish_non_exhaustive()
+    }
+}
+
+impl PartitionStream for SentRows {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
     }
 
-    /// What `dml` did, if it takes all rows from a table that was sent: such a table is emptied by another taking its place.
-    pub(crate) async fn empty_sent(&self, dml: &DmlStatement) -> Result<Option<u64>> {
-        let takes_all = match dml.op {
-            WriteOp::Truncate => true,
-            WriteOp::Delete => matches!(dml.input.as_ref(), LogicalPlan::TableScan(scan) if scan.filters.is_empty()),
-            _ => false,
-        };
-        if !takes_all {
-            return Ok(None);
-        }
-        let name = dml.table_name.clone().resolve(CATALOG, &self.default_schema());
-        let name = self.catalog().meant(&name.into()).await?;
-        let entry = self.catalog().table(&name).await?;
-        let Some(TableDefinition::External(table)) = entry.map(|entry| entry.definition) else { return Ok(None) };
-        if table.directory.is_none() {
-            return Ok(None);
-        }
-        let (schema, quoted) = (quote_identifier(&name.schema), quote_identifier(&name.table));
-        let counts = self.look(&format!("SELECT count(*) FROM {schema}.{quoted}")).await?;
-        let rows = counts.iter().map(|batch| batch.column(0).as_primitive::<Int64Type>().value(0)).sum::<i64>();
-        let nothing = Staged::write(&self.engine().tables_dir()?, &table.file_schema, stream::empty()).await?;
-        self.publish(&name, nothing, true).await?;
-        Ok(Some(u64::try_from(rows).unwrap_or(0)))
-    }
-
-    /// Adds the rows of the staged file, column by name.
-    async fn append(&self, query_id: &str, name: &TableName, staged: Staged) -> Result<()> {
-        let columns = staged.schema.fields().iter().map(|field| format!("\"{}\"", field.name().replace('"', "\"\"")));
-        let columns = columns.collect::<Vec<_>>().join(", ");
-        let (schema, table) = (quote_identifier(&name.schema), quote_identifier(&name.table));
-        let file = staged.file().display().to_string().replace('"', "\"\"");
-        self.refuse_fractions(name, &staged.schema, &file).await?;
-        let sql = format!("INSERT INTO {schema}.{table} ({columns}) SELECT {columns} FROM \"{file}\"");
-        let statement = self.plan(&sql).await?;
-        let choice = self.choose(&statement).await?;
-        match self.start(query_id, statement, choice).await? {
-            Started::Done { .. } => Ok(()),
-            Started::Rows(_) => Err(Error::internal("an INSERT gave rows")),
-        }
+    fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let (schema, rows) = (SchemaRef::clone(&self.schema), Arc::clone(&self.rows));
+        let taken = self.batches.lock().take();
+        let batches = taken.unwrap_or_else(|| {
+            let again = Error::internal("rows that were sent are read twice");
+            Box::pin(futures::stream::once(std::future::ready(Err(again))))
+        });
+        let batches = batches.map(move |batch| {
+            let batch = cast_batch(&batch?, &schema)?;
+            rows.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
+            Ok(batch)
+        });
+        Box::pin(RecordBatchStreamAdapter::new(SchemaRef::clone(&self.schema), batches))
     }
 }
 
@@ -228,70 +249,4 @@ fn refuse_duplicates(schema: &Schema) -> Result<()> {
         Some(field) => Err(Error::invalid(format!("column \"{}\" appears twice; give one another name", field.name()))),
         None => Ok(()),
     }
-}
-
-/// A file that is no table yet; dropping it removes it.
-struct Staged {
-    directory: TempDir,
-    schema: SchemaRef,
-    rows: u64,
-}
-
-impl Staged {
-    async fn write<S>(parent: &Path, schema: &Schema, mut batches: S) -> Result<Self>
-    where
-        S: Stream<Item = Result<RecordBatch>> + Send + Unpin,
-    {
-        let directory = tempfile::Builder::new().prefix("table-").tempdir_in(parent);
-        let directory = directory.map_err(|error| unusable(parent, error))?;
-        // Columns may be null later, whatever the first rows say.
-        let plain = result_schema(schema);
-        let fields = plain.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
-        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        let (sender, mut receiver) = mpsc::channel::<RecordBatch>(BATCHES_AHEAD);
-        let (path, columns) = (directory.path().join(FILE), SchemaRef::clone(&schema));
-        let written = tokio::task::spawn_blocking(move || {
-            let mut writer = open(&path, columns)?;
-            while let Some(batch) = receiver.blocking_recv() {
-                writer.write(&batch).map_err(unwritten)?;
-            }
-            writer.close().map(|_| ()).map_err(unwritten)
-        });
-        let mut rows = 0;
-        while let Some(batch) = batches.next().await {
-            let batch = cast_batch(&batch?, &schema)?;
-            rows += batch.num_rows() as u64;
-            if sender.send(batch).await.is_err() {
-                // The writer has failed: it says why.
-                break;
-            }
-        }
-        drop(sender);
-        written.await.map_err(|error| Error::internal(format!("the writer failed: {error}")))??;
-        Ok(Self { directory, schema, rows })
-    }
-
-    fn file(&self) -> PathBuf {
-        self.directory.path().join(FILE)
-    }
-}
-
-const FILE: &str = "part-0.parquet";
-
-fn open(path: &Path, schema: SchemaRef) -> Result<ArrowWriter<std::fs::File>> {
-    let file = std::fs::File::create(path).map_err(|error| unusable(path, error))?;
-    let properties = WriterProperties::builder()
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
-        .set_compression(Compression::ZSTD(ZstdLevel::default()))
-        .build();
-    ArrowWriter::try_new(file, schema, Some(properties)).map_err(unwritten)
-}
-
-fn unusable(path: &Path, error: std::io::Error) -> Error {
-    Error::from(DataFusionError::from(error)).context(path.display().to_string())
-}
-
-fn unwritten(error: parquet::errors::ParquetError) -> Error {
-    Error::from(DataFusionError::from(error)).context("the rows cannot be written")
 }

@@ -14,7 +14,9 @@
 //! This crate opens no listening port, reads no environment variable and prints nothing. It does not know Flight.
 
 pub mod catalog;
+mod commands;
 mod config;
+mod delta;
 pub mod distributed;
 mod engine;
 mod error;
@@ -29,6 +31,7 @@ mod sql;
 mod start;
 mod state;
 pub mod storage;
+mod writes;
 
 pub use config::{CATALOG, GrappeOptions, ModeSetting, SCHEMA, grappe_options, session_config};
 pub use engine::{Engine, EngineOptions, runtime};

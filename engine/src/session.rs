@@ -1,5 +1,6 @@
 //! One user's conversation: settings, prepared plans, and the way of a statement from text to rows.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{RecordBatch, new_null_array};
@@ -9,19 +10,23 @@ use datafusion::catalog::information_schema::INFORMATION_SCHEMA;
 use datafusion::common::{Constraint, TableReference};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::{LogicalPlan, Statement as SessionStatement, TableType};
+use datafusion::logical_expr::{DdlStatement, LogicalPlan, Statement as SessionStatement, TableType};
 use datafusion::prelude::SessionConfig;
 use parking_lot::RwLock;
 
-use crate::catalog::{Catalog, CatalogView, MemoryCatalog, SessionCatalog, TEMPORARY_SCHEMA, TableName, ViewSeed};
+use crate::catalog::{
+    Catalog, CatalogView, Detail, MemoryCatalog, SessionCatalog, StandIn, StandIns, TEMPORARY_SCHEMA, TableDefinition,
+    TableName, ViewSeed,
+};
 use crate::config::CATALOG;
 use crate::engine::Engine;
 use crate::execution::{Choice, Running, result_schema, run_to_end};
 use crate::extras::SessionExtras;
 use crate::nearest::suggestion;
 use crate::sql::{
-    Effect, PreparedPlans, Statement, number_placeholders, parse_statement, place_temporary, plan_substrait,
-    refuse_what_would_be_wrong, reset_setting, run_ddl, set_setting,
+    Effect, Names, Parsed, PreparedPlans, Statement, name_subquery_columns, nullable_values, number_placeholders,
+    parse, place_temporary, plan_substrait, refuse_clauses_of_temporary, refuse_insert_clauses,
+    refuse_what_would_be_wrong, reset_setting, rewrite_show, run_ddl, set_setting, take_clauses, take_versions,
 };
 use crate::start::Repeat;
 use crate::{Error, ErrorKind, Result};
@@ -103,33 +108,60 @@ impl Session {
     pub async fn plan(&self, sql: &str) -> Result<Statement> {
         match self.extras.spelling.as_ref().and_then(|spelling| spelling.rewrite(sql)) {
             // Its places are not those of the text that was sent.
-            Some(other) => self.plan_text(&other).await.map_err(|error| Error { position: None, ..error }),
-            None => self.plan_text(sql).await,
+            Some(other) => {
+                let planned = self.plan_with(&other, StandIns::new()).await;
+                planned.map_err(|error| Error { position: None, ..error })
+            }
+            None => self.plan_with(sql, StandIns::new()).await,
         }
     }
 
-    async fn plan_text(&self, sql: &str) -> Result<Statement> {
-        let mut view = CatalogView::new(self.seed());
-        let mut state = view.state(None);
-        let mut syntax = parse_statement(&state, sql)?;
+    /// As [`Self::plan`], with names that only this statement has.
+    ///
+    /// # Errors
+    /// As [`Self::plan`].
+    pub(crate) async fn plan_with(&self, sql: &str, stand_ins: StandIns) -> Result<Statement> {
+        let blank = CatalogView::new(self.seed(), StandIns::new()).state(None);
+        let names = Names::of(blank.config_options());
+        let mut syntax = match parse(&blank, sql)? {
+            Parsed::Planned(syntax) => *syntax,
+            Parsed::Command(command) => return self.plan_command(sql, *command, blank).await,
+        };
+        let mut stand_ins = stand_ins;
+        let travels = take_versions(&mut syntax, names)?.into_iter();
+        stand_ins.extend(travels.map(|travel| (travel.written, StandIn::Version(travel.table, travel.at.into()))));
+        rewrite_show(&mut syntax, names)?;
         place_temporary(&mut syntax)?;
+        let clauses = take_clauses(&mut syntax, names)?;
+        refuse_clauses_of_temporary(&syntax, clauses.as_ref())?;
         number_placeholders(&mut syntax)?;
+        refuse_insert_clauses(&syntax)?;
         refuse_what_would_be_wrong(&syntax)?;
-        let references = state.resolve_table_references(&syntax)?;
+        let references = blank.resolve_table_references(&syntax)?;
         let lists_names = |schema| schema == INFORMATION_SCHEMA || self.extras.schemas.contains_key(schema);
-        if references.iter().filter_map(|name| name.schema()).any(lists_names) {
-            view = CatalogView::with_names(self.seed()).await?;
-            state = view.state(None);
-        }
+        let view = if references.iter().filter_map(|name| name.schema()).any(lists_names) {
+            let (detail, read) = (detail(&references), self.names_of(&references));
+            CatalogView::with_names(self.seed(), stand_ins, detail, read).await?
+        } else {
+            CatalogView::new(self.seed(), stand_ins)
+        };
+        let state = view.state(None);
         let plan = match state.statement_to_plan(syntax).await {
             Ok(LogicalPlan::Statement(SessionStatement::Execute(execute))) => {
                 self.prepared.execute(&state, &execute)?
             }
+            Ok(LogicalPlan::DescribeTable(mut table)) => {
+                table.schema = Arc::new(result_schema(&table.schema));
+                LogicalPlan::DescribeTable(table)
+            }
+            Ok(plan @ LogicalPlan::Dml(_)) => nullable_values(plan)?,
             Ok(plan) => plan,
             Err(error) => return Err(self.with_near_tables(error.into()).await),
         };
-        let reads_temporary = view.has_opened_temporary();
-        Ok(Statement { text: sql.into(), plan, state: Arc::new(state), reads_temporary })
+        let mut statement = Statement::new(sql, name_subquery_columns(plan)?, state);
+        statement.reads_temporary = view.has_opened_temporary();
+        statement.clauses = clauses.map(Arc::new);
+        Ok(statement)
     }
 
     /// The statement that a Substrait plan stands for.
@@ -137,11 +169,12 @@ impl Session {
     /// # Errors
     /// `Invalid` or `NotFound`.
     pub async fn plan_substrait(&self, bytes: &[u8]) -> Result<Statement> {
-        let view = CatalogView::new(self.seed());
+        let view = CatalogView::new(self.seed(), StandIns::new());
         let state = view.state(None);
         let plan = plan_substrait(&state, bytes).await?;
-        let reads_temporary = view.has_opened_temporary();
-        Ok(Statement { text: "Substrait plan".into(), plan, state: Arc::new(state), reads_temporary })
+        let mut statement = Statement::new("Substrait plan", plan, state);
+        statement.reads_temporary = view.has_opened_temporary();
+        Ok(statement)
     }
 
     /// Chooses where a statement runs.
@@ -172,14 +205,23 @@ impl Session {
     /// Those of planning, of the mode, and for a statement with an effect those of running it.
     pub async fn start(&self, query_id: &str, statement: Statement, choice: Choice) -> Result<Started> {
         let effect = statement.effect();
+        if let Some(command) = statement.command.clone() {
+            return Ok(Started::Done { rows_affected: self.run_command(query_id, &statement, &command).await? });
+        }
         if let LogicalPlan::Dml(dml) = &statement.plan
-            && let Some(rows) = self.empty_sent(dml).await?
+            && let Some(rows) = self.change_rows(query_id, &statement, dml).await?
         {
             return Ok(Started::Done { rows_affected: Some(rows) });
         }
+        if let LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(command)) = &statement.plan
+            && !self.is_temporary(&command.name)
+        {
+            let rows_affected = self.create_table(query_id, &statement, command).await?;
+            return Ok(Started::Done { rows_affected });
+        }
         match statement.plan {
             LogicalPlan::Ddl(ddl) => {
-                run_ddl(&self.catalog(), &statement.state, ddl, &statement.text).await?;
+                run_ddl(&self.catalog(), &statement.state, self.engine.delta(), ddl, &statement.text).await?;
                 Ok(Started::Done { rows_affected: None })
             }
             LogicalPlan::Statement(change) => {
@@ -204,6 +246,9 @@ impl Session {
     /// # Errors
     /// As [`Self::start`].
     pub async fn result_schema(&self, mut statement: Statement) -> Result<SchemaRef> {
+        if statement.effect() != Effect::None {
+            return Ok(Arc::new(Schema::empty()));
+        }
         let parameters = Arc::new(statement.parameters()?);
         if !parameters.fields().is_empty() {
             // Planned with a value of the right type for each: none has been given yet.
@@ -278,15 +323,28 @@ impl Session {
     /// # Errors
     /// `NotFound`, and those of the catalog.
     pub(crate) async fn columns(&self, name: &TableName) -> Result<SchemaRef> {
+        Ok(self.provider_of(name).await?.schema())
+    }
+
+    /// The table as a plan reads it.
+    ///
+    /// # Errors
+    /// `NotFound`, and those of the catalog.
+    pub(crate) async fn provider_of(&self, name: &TableName) -> Result<Arc<dyn TableProvider>> {
         let provider = self.provider(&name.schema, &name.table).await?;
-        let missing = || Error::not_found(format!("table \"{name}\" does not exist"));
-        Ok(provider.ok_or_else(missing)?.schema())
+        provider.ok_or_else(|| Error::not_found(format!("table \"{name}\" does not exist")))
     }
 
     async fn provider(&self, schema: &str, table: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        let state = CatalogView::new(self.seed()).state(None);
+        let state = CatalogView::new(self.seed(), StandIns::new()).state(None);
         let schema = state.schema_for_ref(TableReference::partial(schema, table))?;
         Ok(schema.table(table).await?)
+    }
+
+    /// The tables that a statement names, as the catalog does.
+    fn names_of(&self, references: &[TableReference]) -> HashSet<TableName> {
+        let default_schema = self.default_schema();
+        references.iter().map(|name| name.clone().resolve(CATALOG, &default_schema).into()).collect()
     }
 
     /// Columns of the primary key of a table, in order; none if there is no such table or key.
@@ -294,6 +352,12 @@ impl Session {
     /// # Errors
     /// Those of the catalog.
     pub async fn primary_key(&self, schema: &str, table: &str) -> Result<Vec<String>> {
+        let name = TableName { schema: schema.to_owned(), table: table.to_owned() };
+        if let Some(entry) = self.catalog().table(&name).await?
+            && let TableDefinition::Delta(table) = entry.definition
+        {
+            return Ok(table.primary_key.clone());
+        }
         let Some(provider) = self.provider(schema, table).await? else { return Ok(Vec::new()) };
         let columns = provider.schema();
         let keys = provider.constraints().into_iter().flat_map(|constraints| constraints.iter());
@@ -309,7 +373,8 @@ impl Session {
     /// # Errors
     /// Those of the catalog.
     pub async fn schemas(&self) -> Result<Vec<String>> {
-        let state = CatalogView::with_names(self.seed()).await?.state(None);
+        let state =
+            CatalogView::with_names(self.seed(), StandIns::new(), Detail::Names, HashSet::new()).await?.state(None);
         let mut names = state.catalog_list().catalog(CATALOG).map_or(Vec::new(), |catalog| catalog.schema_names());
         names.push(INFORMATION_SCHEMA.to_owned());
         names.sort();
@@ -321,7 +386,8 @@ impl Session {
     /// # Errors
     /// Those of the catalog.
     pub async fn tables(&self, with_columns: bool) -> Result<Vec<TableFacts>> {
-        let state = CatalogView::with_names(self.seed()).await?.state(None);
+        let detail = if with_columns { Detail::Columns } else { Detail::Names };
+        let state = CatalogView::with_names(self.seed(), StandIns::new(), detail, HashSet::new()).await?.state(None);
         let mut tables = Vec::new();
         for schema_name in self.schemas().await? {
             let schema = state.schema_for_ref(TableReference::partial(schema_name.as_str(), ""))?;
@@ -356,6 +422,7 @@ impl Session {
         ViewSeed {
             catalog: self.catalog(),
             system: Arc::clone(self.engine.system()),
+            delta: Arc::clone(self.engine.delta()),
             extras: Arc::clone(&self.extras),
             state: Arc::clone(&self.state.read()),
         }
@@ -387,14 +454,23 @@ impl Session {
         let catalog = self.catalog();
         let mut names = Vec::new();
         for schema in catalog.schemas().await? {
-            for table in catalog.tables(&schema).await? {
-                names.push(if schema == default_schema || schema == TEMPORARY_SCHEMA {
+            for table in catalog.tables(&schema.name, Detail::Names).await? {
+                names.push(if schema.name == default_schema || schema.name == TEMPORARY_SCHEMA {
                     table.name
                 } else {
-                    format!("{schema}.{}", table.name)
+                    format!("{}.{}", schema.name, table.name)
                 });
             }
         }
         Ok(names)
     }
+}
+
+/// How much a statement that lists tables wants to know of them.
+fn detail(references: &[TableReference]) -> Detail {
+    const NAMES_ONLY: [&str; 3] = ["tables", "schemata", "df_settings"];
+    let of_schema = |name: &&TableReference| name.schema() == Some(INFORMATION_SCHEMA);
+    let needs_names_only = |name: &TableReference| of_schema(&name) && NAMES_ONLY.contains(&name.table());
+    let lists = references.iter().filter(|name| name.schema().is_some_and(|schema| schema != TEMPORARY_SCHEMA));
+    if lists.clone().all(needs_names_only) { Detail::Names } else { Detail::Columns }
 }

@@ -9,6 +9,7 @@ use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::prelude::SessionConfig;
 
 use crate::extras::SessionExtras;
+use crate::functions::check::check_function;
 use crate::functions::table_functions;
 
 /// What differs from one session state to the next.
@@ -50,5 +51,6 @@ static FEATURES: LazyLock<SessionState> = LazyLock::new(|| {
     let mut builder = SessionStateBuilder::new_with_default_features();
     let ours = table_functions().into_iter().map(|function| (function.name().to_owned(), function));
     builder.table_functions().get_or_insert_default().extend(ours);
+    builder.scalar_functions().get_or_insert_default().push(check_function());
     builder.with_config(config).with_catalog_list(Arc::new(EmptyCatalogProviderList)).build()
 });

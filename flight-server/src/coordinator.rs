@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_flight::flight_service_server::FlightServiceServer;
-use engine::catalog::MemoryCatalog;
+use engine::catalog::StoredCatalog;
 use engine::{Engine, EngineOptions, Error, ErrorKind, Modes, Result};
 use futures::{Stream, StreamExt};
 use tokio::io::DuplexStream;
@@ -19,7 +19,9 @@ use tonic::transport::{Server, ServerTlsConfig};
 use crate::authentication::Authentication;
 use crate::connection::{Connection, ConnectionEnded};
 use crate::flight::{Door, Guarded, Service};
+use crate::lasting::Lasting;
 use crate::options::CoordinatorOptions;
+use crate::orphans::sweep_orphans;
 use crate::postgres::PostgresDoor;
 use crate::queries::Queries;
 use crate::scheduler::Scheduler;
@@ -61,18 +63,19 @@ impl Coordinator {
     ///
     /// # Errors
     /// `Unavailable` for a port in use, `Denied` for an address that is not safe to open, and those of the data
-    /// directory and of the storage settings.
+    /// directory, the catalog and the storage settings.
     pub async fn start(options: CoordinatorOptions) -> Result<Self> {
         let users = Users::new(options.users.clone())?;
         let ports = Ports::bind(&options, &users).await?;
         let (flight_address, http_address, postgres_address) =
             (address(&ports.flight), address(&ports.http), address(&ports.postgres));
+        let spill_dir = options.data_dir.as_deref().map(SpillDir::create).transpose()?;
+        let lasting = Lasting::open(&options).await?;
         let scheduler = match ports.cluster {
             Some(listener) => Some(Scheduler::start(options.scheduler.clone(), listener).await?),
             None => None,
         };
-        let spill_dir = options.data_dir.as_deref().map(SpillDir::create).transpose()?;
-        let shared = Shared::new(&options, users, scheduler.as_ref(), spill_dir.as_ref())?;
+        let shared = Shared::new(&options, users, scheduler.as_ref(), spill_dir.as_ref(), lasting)?;
         let (embedded, embedded_connections) = mpsc::unbounded_channel();
         let mut coordinator = Self {
             flight_address,
@@ -104,6 +107,8 @@ impl Coordinator {
         if let Some(listener) = ports.postgres {
             coordinator.spawn(shared.postgres(&options)?.serve(listener, coordinator.stop.clone()));
         }
+        let untouched_for = Duration::from_secs(options.sweep_after_seconds);
+        coordinator.spawn(sweep_orphans(Arc::clone(&shared.engine), shared.stored.clone(), untouched_for));
         coordinator.spawn(sweep(shared));
         Ok(coordinator)
     }
@@ -152,8 +157,8 @@ impl Coordinator {
     pub async fn stop(mut self) -> Result<()> {
         self.queries.cancel_all();
         self.stop.cancel();
-        // The sweeper has no end of its own.
-        self.tasks.pop();
+        // The sweepers have no end of their own.
+        self.tasks.truncate(self.tasks.len().saturating_sub(2));
         for task in self.tasks.drain(..) {
             task.await.map_err(|error| Error::internal(format!("the coordinator failed while stopping: {error}")))?;
         }
@@ -172,6 +177,8 @@ impl Coordinator {
 
 /// What all ports work with.
 struct Shared {
+    engine: Arc<Engine>,
+    stored: Option<Arc<StoredCatalog>>,
     sessions: Arc<Sessions>,
     queries: Arc<Queries>,
     authentication: Arc<Authentication>,
@@ -183,6 +190,7 @@ impl Shared {
         users: Users,
         scheduler: Option<&Scheduler>,
         spill_dir: Option<&SpillDir>,
+        lasting: Lasting,
     ) -> Result<Self> {
         let spill_path = spill_dir.map(|dir| dir.path().to_owned()).or(options.engine.spill_dir.clone());
         let engine_options = EngineOptions { spill_dir: spill_path, ..options.engine.clone() };
@@ -198,14 +206,15 @@ impl Shared {
         let engine = Engine::new(
             engine::runtime(&engine_options)?,
             engine_options.partitions,
-            Arc::new(MemoryCatalog::new()),
+            lasting.catalog,
             Arc::new(system),
             modes,
-            spill_dir.map(|dir| dir.path().join("tables")),
-        );
-        let sessions = Sessions::new(engine, options.sessions_max, session_idle_max);
+            lasting.warehouse.as_deref(),
+        )?;
+        let sessions = Sessions::new(Arc::clone(&engine), options.sessions_max, session_idle_max);
         let authentication = Authentication::new(users, options.anonymous, options.sessions_max, session_idle_max);
-        Ok(Self { sessions: Arc::new(sessions), queries, authentication: Arc::new(authentication) })
+        let (sessions, authentication) = (Arc::new(sessions), Arc::new(authentication));
+        Ok(Self { engine, stored: lasting.stored, sessions, queries, authentication })
     }
 
     fn service(&self, options: &CoordinatorOptions) -> Result<Service> {

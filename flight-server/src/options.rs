@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use engine::EngineOptions;
+use engine::storage::Secret;
 
 use crate::scheduler::SchedulerOptions;
 use crate::tls::TlsFiles;
@@ -32,11 +33,17 @@ pub struct CoordinatorOptions {
     pub insecure: bool,
     /// Directory of everything that lasts; none keeps nothing.
     pub data_dir: Option<PathBuf>,
+    /// Where names are kept: a `postgres://` URL, or a path; `catalog.sqlite` in the data directory if none is given.
+    pub catalog_url: Option<Secret>,
+    /// Directory of managed tables, a path or a URL; `warehouse` in the data directory if none is given.
+    pub warehouse: Option<String>,
     /// Memory, disk, cores and object stores. The spill directory is the coordinator's to choose if there is a data
     /// directory.
     pub engine: EngineOptions,
     /// Statements remembered in `system.queries` after they have ended.
     pub query_history_rows_max: usize,
+    /// Seconds after which files that no table has are removed; longer than any query runs.
+    pub sweep_after_seconds: u64,
     /// Seconds that a result waits for its first reader before it is dropped, and that its tickets are good for.
     pub result_idle_seconds_max: u64,
     /// Seconds that a token lives after its last use, and a session that does not belong to a connection.
@@ -63,7 +70,10 @@ impl Default for CoordinatorOptions {
             anonymous: false,
             insecure: false,
             data_dir: None,
+            catalog_url: None,
+            warehouse: None,
             engine: EngineOptions::default(),
+            sweep_after_seconds: 24 * 3600,
             query_history_rows_max: 1_000,
             result_idle_seconds_max: 600,
             session_idle_seconds_max: 1_800,

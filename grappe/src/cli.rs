@@ -72,6 +72,16 @@ pub(crate) struct Common {
     #[arg(long, value_name = "DIR", global = true)]
     pub(crate) data_dir: Option<PathBuf>,
 
+    /// Where names are kept, postgres://USER:PASSWORD@HOST/DATABASE or a path; a password is better in
+    /// GRAPPE_CATALOG_URL, which others do not see [default: catalog.sqlite in the data directory]
+    #[arg(long, value_name = "URL", global = true)]
+    pub(crate) catalog_url: Option<String>,
+
+    /// Where tables made with CREATE TABLE lie, a path or s3://BUCKET/PATH and the like [default: warehouse in the data
+    /// directory]
+    #[arg(long, value_name = "URL", global = true)]
+    pub(crate) warehouse: Option<String>,
+
     /// Memory for queries, such as 8GB [default: 70 % of the machine's]
     #[arg(long, value_name = "BYTES", global = true)]
     pub(crate) memory: Option<ByteSize>,

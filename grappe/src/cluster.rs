@@ -32,6 +32,7 @@ pub(crate) async fn run(
         data_dir: settings.data_dir.clone(),
         memory_bytes_max: settings.memory.as_u64() / (u64::from(arguments.executors) + 1),
         common_arguments: common_arguments(&settings, config),
+        environment: environment(&settings),
         restart: !arguments.no_restart,
     };
     let mut cluster = ProcessCluster::start(options).await?;
@@ -49,5 +50,11 @@ pub(crate) async fn run(
 fn common_arguments(settings: &Settings, config: Option<PathBuf>) -> Vec<OsString> {
     let log = settings.log.iter().map(|log| ("--log", log.into()));
     let config = config.into_iter().map(|file| ("--config", file.into_os_string()));
-    log.chain(config).flat_map(|(flag, value)| [flag.into(), value]).collect()
+    let warehouse = settings.warehouse.iter().map(|place| ("--warehouse", place.into()));
+    log.chain(config).chain(warehouse).flat_map(|(flag, value)| [flag.into(), value]).collect()
+}
+
+/// What no other user of the machine is to see in a list of processes.
+fn environment(settings: &Settings) -> Vec<(OsString, OsString)> {
+    settings.catalog_url.iter().map(|url| ("GRAPPE_CATALOG_URL".into(), url.into())).collect()
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use engine::catalog::hide_password;
 use etcetera::{BaseStrategy, choose_base_strategy};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
@@ -30,6 +31,12 @@ const MEMORY_PERCENT: u64 = 70;
 pub(crate) struct Settings {
     /// Directory of everything that lasts, or `:memory:`.
     pub(crate) data_dir: PathBuf,
+    /// Where names are kept, if not in the data directory: a `postgres://` URL or a path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) catalog_url: Option<String>,
+    /// Where managed tables lie, if not in the data directory: a path or a URL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) warehouse: Option<String>,
     /// Memory for queries.
     pub(crate) memory: ByteSize,
     /// Disk for what does not fit in memory.
@@ -80,6 +87,8 @@ pub(crate) struct ServerSettings {
     pub(crate) insecure: bool,
     /// Statements remembered in `system.queries` after they have ended.
     pub(crate) query_history_rows_max: usize,
+    /// Seconds after which files that no table has are removed; longer than any query runs.
+    pub(crate) sweep_after_seconds: u64,
     /// Seconds that a result waits for its first reader.
     pub(crate) result_idle_seconds_max: u64,
     /// Seconds that a session of a token lives after its last use.
@@ -132,6 +141,8 @@ impl Settings {
         let storage = StorageOptions::new();
         Ok(Self {
             data_dir: base_directories()?.data_dir().join("grappe"),
+            catalog_url: None,
+            warehouse: None,
             memory: ByteSize::b(machine_memory_bytes() / 100 * MEMORY_PERCENT),
             spill_bytes_max: ByteSize::b(server.engine.spill_bytes_max),
             partitions: server.engine.partitions,
@@ -150,6 +161,7 @@ impl Settings {
                 anonymous: false,
                 insecure: false,
                 query_history_rows_max: server.query_history_rows_max,
+                sweep_after_seconds: server.sweep_after_seconds,
                 result_idle_seconds_max: server.result_idle_seconds_max,
                 session_idle_seconds_max: server.session_idle_seconds_max,
                 sessions_max: server.sessions_max,
@@ -170,6 +182,8 @@ impl Settings {
 
     fn with_flags(mut self, flags: &Common) -> Self {
         self.data_dir = flags.data_dir.clone().unwrap_or(self.data_dir);
+        self.catalog_url = flags.catalog_url.clone().or(self.catalog_url);
+        self.warehouse = flags.warehouse.clone().or(self.warehouse);
         self.memory = flags.memory.unwrap_or(self.memory);
         self.spill_bytes_max = flags.spill_bytes_max.unwrap_or(self.spill_bytes_max);
         self.partitions = flags.partitions.unwrap_or(self.partitions).max(1);
@@ -237,6 +251,8 @@ impl Settings {
             anonymous: false,
             insecure: false,
             data_dir: self.data_dir().map(Path::to_owned),
+            catalog_url: self.catalog_url.as_deref().map(Secret::new),
+            warehouse: self.warehouse.clone(),
             engine: EngineOptions {
                 memory_bytes_max: self.memory.as_u64() as usize,
                 spill_bytes_max: self.spill_bytes_max.as_u64(),
@@ -245,6 +261,7 @@ impl Settings {
                 storage: self.storage.options(),
             },
             query_history_rows_max: server.query_history_rows_max,
+            sweep_after_seconds: server.sweep_after_seconds,
             result_idle_seconds_max: server.result_idle_seconds_max,
             session_idle_seconds_max: server.session_idle_seconds_max,
             sessions_max: server.sessions_max,
@@ -288,6 +305,7 @@ impl Settings {
                 *value = "***".to_owned();
             }
         }
+        shown.catalog_url = shown.catalog_url.as_deref().map(hide_password);
         shown.server.users.values_mut().for_each(|hash| *hash = "***".to_owned());
         toml::to_string(&shown).map_err(|error| Failure::ours(format!("the settings cannot be shown: {error}")))
     }
@@ -362,8 +380,9 @@ mod tests {
         settings.storage.s3.insert("secret_access_key".into(), "hush".into());
         settings.storage.s3.insert("region".into(), "eu-west-1".into());
         settings.server.users.insert("ada".into(), "hush".into());
+        settings.catalog_url = Some("postgres://ada:hush@db/names".into());
         let shown = settings.shown().unwrap();
-        assert!(!shown.contains("hush") && shown.contains("eu-west-1"), "{shown}");
+        assert!(!shown.contains("hush") && shown.contains("eu-west-1") && shown.contains("@db/names"), "{shown}");
     }
 
     #[test]

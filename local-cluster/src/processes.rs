@@ -45,6 +45,8 @@ pub struct ProcessClusterOptions {
     pub memory_bytes_max: u64,
     /// Arguments that every process gets.
     pub common_arguments: Vec<OsString>,
+    /// Variables that every process gets beside those of this one.
+    pub environment: Vec<(OsString, OsString)>,
     /// Whether a process that dies is started again.
     pub restart: bool,
 }
@@ -183,6 +185,7 @@ fn spawn(options: &ProcessClusterOptions, arguments: &[String]) -> Result<Child,
     Command::new(&options.binary)
         .args(arguments)
         .args(&options.common_arguments)
+        .envs(options.environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .kill_on_drop(true)

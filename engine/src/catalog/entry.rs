@@ -1,11 +1,12 @@
 //! What the catalog keeps of a table.
 
+use std::collections::BTreeMap;
 use std::fmt::{Display, Formatter};
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::ResolvedTableReference;
-use tempfile::TempDir;
+use serde::{Deserialize, Serialize};
 
 use crate::catalog::MemoryTable;
 
@@ -48,13 +49,37 @@ impl Display for TableKind {
     }
 }
 
-/// A line of a listing.
+/// A schema in a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SchemaSummary {
+    /// Its name.
+    pub name: String,
+    /// What `COMMENT ON SCHEMA` said.
+    pub comment: Option<String>,
+}
+
+/// A table or view in a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableSummary {
     /// Name within the schema.
     pub name: String,
     /// Table or view.
     pub kind: TableKind,
+    /// Its columns as they are stored, if they were asked for.
+    pub columns: Option<SchemaRef>,
+    /// The query of a view, if columns were asked for.
+    pub view_sql: Option<String>,
+    /// What was said about it.
+    pub comments: Comments,
+}
+
+/// What `COMMENT ON` said about a table or view, and its columns.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Comments {
+    /// About the table or view.
+    pub table: Option<String>,
+    /// About columns, by name.
+    pub columns: BTreeMap<String, String>,
 }
 
 /// One version of one table: a replaced table has another `id`.
@@ -64,6 +89,10 @@ pub struct TableEntry {
     pub id: u64,
     /// What it is.
     pub definition: TableDefinition,
+    /// What was said about it.
+    pub comments: Comments,
+    /// What `ANALYZE TABLE` counted.
+    pub statistics: Option<Arc<TableStatistics>>,
 }
 
 /// What a table is.
@@ -71,6 +100,8 @@ pub struct TableEntry {
 pub enum TableDefinition {
     /// Files that we read.
     External(Arc<ExternalTable>),
+    /// A Delta Lake table: one that we keep, or one that somebody else made.
+    Delta(Arc<DeltaDefinition>),
     /// A stored query.
     View(Arc<View>),
     /// Rows in this process, gone with it.
@@ -81,14 +112,40 @@ impl TableDefinition {
     /// Table or view.
     pub fn kind(&self) -> TableKind {
         match self {
-            Self::External(_) | Self::Memory(_) => TableKind::Table,
+            Self::External(_) | Self::Delta(_) | Self::Memory(_) => TableKind::Table,
             Self::View(_) => TableKind::View,
+        }
+    }
+
+    /// Its columns as they are kept here.
+    pub fn columns(&self) -> SchemaRef {
+        match self {
+            Self::External(table) => table.columns(),
+            Self::Delta(table) => SchemaRef::clone(&table.columns),
+            Self::View(view) => SchemaRef::clone(&view.columns),
+            Self::Memory(table) => table.schema(),
+        }
+    }
+
+    /// The statement that made a view.
+    pub fn view_sql(&self) -> Option<&str> {
+        match self {
+            Self::View(view) => Some(&view.sql),
+            _ => None,
+        }
+    }
+
+    /// Where its files lie, if they go when the table goes.
+    pub fn managed_location(&self) -> Option<&str> {
+        match self {
+            Self::Delta(table) if table.is_managed => Some(&table.location),
+            _ => None,
         }
     }
 }
 
 /// Files somewhere, as `CREATE EXTERNAL TABLE` described them.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExternalTable {
     /// The statement: locations, format, options, constraints, order.
     pub sql: String,
@@ -96,15 +153,58 @@ pub struct ExternalTable {
     pub file_schema: SchemaRef,
     /// Columns that are directory names, with their types, in the order of the directories.
     pub partition_columns: SchemaRef,
-    /// The directory, if it is ours: it goes when nobody uses the table any more.
-    pub directory: Option<Arc<TempDir>>,
+}
+
+impl ExternalTable {
+    /// Columns of the files, then those of the directories.
+    pub fn columns(&self) -> SchemaRef {
+        let fields = self.file_schema.fields().iter().chain(self.partition_columns.fields());
+        Arc::new(Schema::new(fields.cloned().collect::<Vec<_>>()))
+    }
+}
+
+/// A Delta Lake table. Its log says what it holds; what is here is for finding and listing it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeltaDefinition {
+    /// URL of its directory, with a slash at the end.
+    pub location: String,
+    /// Its columns when the catalog was last told.
+    pub columns: SchemaRef,
+    /// Columns that are directory names, in the order of the directories.
+    pub partition_columns: Vec<String>,
+    /// SQL of the default values of columns, by name.
+    pub defaults: BTreeMap<String, String>,
+    /// Columns of the declared primary key. It is told to who asks and neither enforced nor trusted.
+    pub primary_key: Vec<String>,
+    /// Whether its files are ours: they go when the table is dropped.
+    pub is_managed: bool,
 }
 
 /// A query with a name.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
     /// The `CREATE VIEW` statement.
     pub sql: String,
     /// Schema that unqualified names in it mean.
     pub default_schema: String,
+    /// Its columns when it was made.
+    pub columns: SchemaRef,
+}
+
+/// What `ANALYZE TABLE` counted.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct TableStatistics {
+    /// Rows of the table.
+    pub rows: u64,
+    /// Of its columns, by name.
+    pub columns: BTreeMap<String, ColumnStatistics>,
+}
+
+/// What `ANALYZE TABLE` counted in one column.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ColumnStatistics {
+    /// Different values, estimated.
+    pub distinct: u64,
+    /// Nulls.
+    pub nulls: u64,
 }

@@ -45,7 +45,7 @@ pub(crate) async fn resolve_external(state: &SessionState, command: &CreateExter
     }
     check_order(command, &file_schema)?;
     let sql = command.definition.clone().unwrap_or_default();
-    Ok(ExternalTable { sql, file_schema, partition_columns: partitions, directory: None })
+    Ok(ExternalTable { sql, file_schema, partition_columns: partitions })
 }
 
 /// The provider of a table whose facts are known.
@@ -127,7 +127,7 @@ fn listing_options(
     partitions: &Schema,
 ) -> Result<ListingOptions> {
     let factory = state.get_file_format_factory(&command.file_type.to_lowercase()).ok_or_else(|| {
-        Error::invalid(format!("unknown format {}: use PARQUET, CSV, JSON, AVRO or ARROW", command.file_type))
+        Error::invalid(format!("unknown format {}: use PARQUET, CSV, JSON, AVRO, ARROW or DELTA", command.file_type))
     })?;
     let format = factory.create(state, &with_compression(command))?;
     // A directory may hold other things than data; a path or glob says itself what is meant.

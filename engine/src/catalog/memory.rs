@@ -1,17 +1,30 @@
 //! A catalog in memory: nothing lasts.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use parking_lot::RwLock;
 
-use crate::catalog::{Catalog, TableDefinition, TableEntry, TableKind, TableName, TableSummary};
+use crate::catalog::{
+    Catalog, Comments, Detail, SchemaSummary, TableDefinition, TableEntry, TableKind, TableName, TableStatistics,
+    TableSummary,
+};
 use crate::config::SCHEMA;
 use crate::{Error, Result};
 
+#[derive(Debug, Default)]
+struct Schema {
+    comment: Option<String>,
+    tables: BTreeMap<String, TableEntry>,
+}
+
 #[derive(Debug)]
 struct Contents {
-    schemas: BTreeMap<String, BTreeMap<String, TableEntry>>,
+    schemas: BTreeMap<String, Schema>,
+    /// Locations that no table has, and since when.
+    to_sweep: BTreeMap<String, Instant>,
     next_id: u64,
 }
 
@@ -29,8 +42,8 @@ impl MemoryCatalog {
 
     /// A catalog with this empty schema.
     pub(crate) fn with_schema(name: &str) -> Self {
-        let schemas = BTreeMap::from([(name.to_owned(), BTreeMap::new())]);
-        Self { contents: RwLock::new(Contents { schemas, next_id: 1 }) }
+        let schemas = BTreeMap::from([(name.to_owned(), Schema::default())]);
+        Self { contents: RwLock::new(Contents { schemas, to_sweep: BTreeMap::new(), next_id: 1 }) }
     }
 }
 
@@ -40,83 +53,226 @@ impl Default for MemoryCatalog {
     }
 }
 
-#[async_trait]
-impl Catalog for MemoryCatalog {
-    async fn schemas(&self) -> Result<Vec<String>> {
-        Ok(self.contents.read().schemas.keys().cloned().collect())
+impl Contents {
+    fn schema(&mut self, name: &str) -> Result<&mut Schema> {
+        self.schemas.get_mut(name).ok_or_else(|| no_schema(name))
     }
 
-    async fn tables(&self, schema: &str) -> Result<Vec<TableSummary>> {
+    /// The table, which has to be of this kind if one is given.
+    fn entry(&mut self, name: &TableName, kind: Option<TableKind>) -> Result<&mut TableEntry> {
+        let tables = self.schemas.get_mut(&name.schema).map(|schema| &mut schema.tables);
+        let Some(entry) = tables.and_then(|tables| tables.get_mut(&name.table)) else {
+            return Err(no_table(name, kind));
+        };
+        check_kind(name, entry.definition.kind(), kind)?;
+        Ok(entry)
+    }
+
+    fn entry_of_id(&mut self, name: &TableName, id: u64) -> Result<&mut TableEntry> {
+        let entry = self.entry(name, None).ok().filter(|entry| entry.id == id);
+        entry.ok_or_else(|| gone(name))
+    }
+
+    fn discard(&mut self, definition: &TableDefinition) {
+        if let Some(location) = definition.managed_location() {
+            self.to_sweep.insert(location.to_owned(), Instant::now());
+        }
+    }
+}
+
+#[async_trait]
+impl Catalog for MemoryCatalog {
+    async fn schemas(&self) -> Result<Vec<SchemaSummary>> {
         let contents = self.contents.read();
-        let Some(tables) = contents.schemas.get(schema) else { return Ok(Vec::new()) };
         let summary =
-            |(name, entry): (&String, &TableEntry)| TableSummary { name: name.clone(), kind: entry.definition.kind() };
-        Ok(tables.iter().map(summary).collect())
+            |(name, schema): (&String, &Schema)| SchemaSummary { name: name.clone(), comment: schema.comment.clone() };
+        Ok(contents.schemas.iter().map(summary).collect())
+    }
+
+    async fn tables(&self, schema: &str, detail: Detail) -> Result<Vec<TableSummary>> {
+        let contents = self.contents.read();
+        let Some(schema) = contents.schemas.get(schema) else { return Ok(Vec::new()) };
+        let with_columns = detail == Detail::Columns;
+        let summary = |(name, entry): (&String, &TableEntry)| TableSummary {
+            name: name.clone(),
+            kind: entry.definition.kind(),
+            columns: with_columns.then(|| entry.definition.columns()),
+            view_sql: entry.definition.view_sql().filter(|_| with_columns).map(str::to_owned),
+            comments: entry.comments.clone(),
+        };
+        Ok(schema.tables.iter().map(summary).collect())
     }
 
     async fn table(&self, name: &TableName) -> Result<Option<TableEntry>> {
         let contents = self.contents.read();
-        Ok(contents.schemas.get(&name.schema).and_then(|tables| tables.get(&name.table)).cloned())
+        Ok(contents.schemas.get(&name.schema).and_then(|schema| schema.tables.get(&name.table)).cloned())
     }
 
     async fn create_schema(&self, name: &str) -> Result<()> {
         let mut contents = self.contents.write();
         if contents.schemas.contains_key(name) {
-            return Err(Error::already_exists(format!("schema \"{name}\" already exists")));
+            return Err(schema_exists(name));
         }
-        contents.schemas.insert(name.to_owned(), BTreeMap::new());
+        contents.schemas.insert(name.to_owned(), Schema::default());
         Ok(())
     }
 
     async fn drop_schema(&self, name: &str, cascade: bool) -> Result<()> {
         let mut contents = self.contents.write();
-        let Some(tables) = contents.schemas.get(name) else { return Err(no_schema(name)) };
-        if !tables.is_empty() && !cascade {
-            let count = tables.len();
-            return Err(Error::invalid(format!(
-                "schema \"{name}\" holds {count} tables; add CASCADE to drop them too"
-            )));
+        let count = contents.schema(name)?.tables.len();
+        if count > 0 && !cascade {
+            return Err(not_empty(name, count));
         }
-        contents.schemas.remove(name);
+        let tables = contents.schemas.remove(name).map(|schema| schema.tables).unwrap_or_default();
+        tables.values().for_each(|entry| contents.discard(&entry.definition));
+        Ok(())
+    }
+
+    async fn rename_schema(&self, from: &str, to: &str) -> Result<()> {
+        let mut contents = self.contents.write();
+        if contents.schemas.contains_key(to) {
+            return Err(schema_exists(to));
+        }
+        let schema = contents.schemas.remove(from).ok_or_else(|| no_schema(from))?;
+        contents.schemas.insert(to.to_owned(), schema);
+        Ok(())
+    }
+
+    async fn comment_on_schema(&self, name: &str, comment: Option<&str>) -> Result<()> {
+        self.contents.write().schema(name)?.comment = comment.map(str::to_owned);
         Ok(())
     }
 
     async fn create_table(&self, name: &TableName, definition: TableDefinition, replace: bool) -> Result<()> {
         let mut contents = self.contents.write();
         let id = contents.next_id;
-        let tables = contents.schemas.get_mut(&name.schema).ok_or_else(|| no_schema(&name.schema))?;
+        let tables = &mut contents.schema(&name.schema)?.tables;
         if let Some(existing) = tables.get(&name.table) {
             let kind = existing.definition.kind();
             if !replace {
-                return Err(Error::already_exists(format!("{kind} \"{name}\" already exists")));
+                return Err(table_exists(name, kind));
             }
             if kind != definition.kind() {
                 return Err(Error::invalid(format!("\"{name}\" is a {kind}; drop it first")));
             }
         }
-        tables.insert(name.table.clone(), TableEntry { id, definition });
+        let location = definition.managed_location().map(str::to_owned);
+        let entry = TableEntry { id, definition, comments: Comments::default(), statistics: None };
+        let replaced = tables.insert(name.table.clone(), entry);
         contents.next_id += 1;
+        if let Some(replaced) = replaced {
+            contents.discard(&replaced.definition);
+        }
+        if let Some(location) = location {
+            contents.to_sweep.remove(&location);
+        }
         Ok(())
     }
 
     async fn drop_table(&self, name: &TableName, kind: TableKind) -> Result<()> {
         let mut contents = self.contents.write();
-        let tables = contents.schemas.get_mut(&name.schema);
-        let Some(existing) = tables.as_ref().and_then(|tables| tables.get(&name.table)) else {
-            return Err(Error::not_found(format!("{kind} \"{name}\" does not exist")));
-        };
-        let actual = existing.definition.kind();
-        if actual != kind {
-            let verb = if actual == TableKind::View { "DROP VIEW" } else { "DROP TABLE" };
-            return Err(Error::invalid(format!("\"{name}\" is a {actual}; use {verb}")));
+        contents.entry(name, Some(kind))?;
+        let removed = contents.schema(&name.schema)?.tables.remove(&name.table);
+        if let Some(entry) = removed {
+            contents.discard(&entry.definition);
         }
-        if let Some(tables) = tables {
-            tables.remove(&name.table);
+        Ok(())
+    }
+
+    async fn rename_table(&self, from: &TableName, to: &TableName, kind: TableKind) -> Result<()> {
+        let mut contents = self.contents.write();
+        contents.entry(from, Some(kind))?;
+        if let Some(existing) = contents.schema(&to.schema)?.tables.get(&to.table) {
+            return Err(table_exists(to, existing.definition.kind()));
         }
+        if let Some(entry) = contents.schema(&from.schema)?.tables.remove(&from.table) {
+            contents.schema(&to.schema)?.tables.insert(to.table.clone(), entry);
+        }
+        Ok(())
+    }
+
+    async fn redefine_table(&self, name: &TableName, id: u64, definition: TableDefinition) -> Result<()> {
+        self.contents.write().entry_of_id(name, id)?.definition = definition;
+        Ok(())
+    }
+
+    async fn comment_on_table(
+        &self,
+        name: &TableName,
+        kind: Option<TableKind>,
+        column: Option<&str>,
+        comment: Option<&str>,
+    ) -> Result<()> {
+        let mut contents = self.contents.write();
+        contents.entry(name, kind)?.comments.set(column, comment);
+        Ok(())
+    }
+
+    async fn set_statistics(&self, name: &TableName, id: u64, statistics: &TableStatistics) -> Result<()> {
+        self.contents.write().entry_of_id(name, id)?.statistics = Some(Arc::new(statistics.clone()));
+        Ok(())
+    }
+
+    async fn reserve_location(&self, location: &str) -> Result<()> {
+        self.contents.write().to_sweep.insert(location.to_owned(), Instant::now());
+        Ok(())
+    }
+
+    async fn locations_to_sweep(&self, untouched_for: Duration) -> Result<Vec<String>> {
+        let contents = self.contents.read();
+        let old = contents.to_sweep.iter().filter(|(_, since)| since.elapsed() >= untouched_for);
+        Ok(old.map(|(location, _)| location.clone()).collect())
+    }
+
+    async fn forget_location(&self, location: &str) -> Result<()> {
+        self.contents.write().to_sweep.remove(location);
         Ok(())
     }
 }
 
-fn no_schema(name: &str) -> Error {
+impl Comments {
+    /// Says something about a column, or about the whole; nothing any more if there is no `comment`.
+    pub(crate) fn set(&mut self, column: Option<&str>, comment: Option<&str>) {
+        let comment = comment.map(str::to_owned);
+        match (column, comment) {
+            (None, comment) => self.table = comment,
+            (Some(column), Some(comment)) => drop(self.columns.insert(column.to_owned(), comment)),
+            (Some(column), None) => drop(self.columns.remove(column)),
+        }
+    }
+}
+
+pub(crate) fn no_schema(name: &str) -> Error {
     Error::not_found(format!("schema \"{name}\" does not exist"))
+}
+
+pub(crate) fn schema_exists(name: &str) -> Error {
+    Error::already_exists(format!("schema \"{name}\" already exists"))
+}
+
+pub(crate) fn not_empty(name: &str, tables: usize) -> Error {
+    Error::invalid(format!("schema \"{name}\" holds {tables} tables; add CASCADE to drop them too"))
+}
+
+pub(crate) fn no_table(name: &TableName, kind: Option<TableKind>) -> Error {
+    let kind = kind.unwrap_or(TableKind::Table);
+    Error::not_found(format!("{kind} \"{name}\" does not exist"))
+}
+
+pub(crate) fn table_exists(name: &TableName, kind: TableKind) -> Error {
+    Error::already_exists(format!("{kind} \"{name}\" already exists"))
+}
+
+/// The table with the id that was seen has gone, or another has its name.
+pub(crate) fn gone(name: &TableName) -> Error {
+    Error::unavailable(format!("table \"{name}\" was dropped or replaced meanwhile: run the statement again"))
+}
+
+/// `wanted` is the kind that a statement names.
+pub(crate) fn check_kind(name: &TableName, actual: TableKind, wanted: Option<TableKind>) -> Result<()> {
+    if wanted.is_none_or(|wanted| wanted == actual) {
+        return Ok(());
+    }
+    let word = if actual == TableKind::View { "VIEW" } else { "TABLE" };
+    Err(Error::invalid(format!("\"{name}\" is a {actual}; use DROP {word}, ALTER {word} or COMMENT ON {word}")))
 }

@@ -35,6 +35,11 @@ impl MemoryTable {
         Self { rows, reservation, published: RwLock::default() }
     }
 
+    /// Its columns.
+    pub(crate) fn schema(&self) -> SchemaRef {
+        self.rows.schema()
+    }
+
     /// The table for one statement, which sees the rows that are there now.
     pub(crate) async fn snapshot(self: &Arc<Self>) -> Result<MemorySnapshot> {
         let _published = self.published.read().await;

@@ -7,31 +7,49 @@ mod entry;
 mod external;
 mod files;
 mod glob;
+mod listed;
 mod memory;
 mod memory_table;
 mod session;
+mod stored;
 mod view;
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 
-pub use entry::{ExternalTable, TableDefinition, TableEntry, TableKind, TableName, TableSummary, View};
+pub use entry::{
+    ColumnStatistics, Comments, DeltaDefinition, ExternalTable, SchemaSummary, TableDefinition, TableEntry, TableKind,
+    TableName, TableStatistics, TableSummary, View,
+};
 pub(crate) use external::resolve_external;
 pub(crate) use glob::GlobTable;
 pub use memory::MemoryCatalog;
 pub use memory_table::MemoryTable;
 pub(crate) use session::{SessionCatalog, TEMPORARY_SCHEMA, temporary_name};
-pub(crate) use view::{CatalogView, SYSTEM_SCHEMA, ViewSeed};
+pub use stored::{CatalogOptions, StoredCatalog, SweepLock, hide_password};
+pub(crate) use view::{CatalogView, SYSTEM_SCHEMA, StandIn, StandIns, ViewSeed};
 
 use crate::Result;
 
-/// Keeps schemas and tables; shared by all sessions of a coordinator.
+/// How much of a table a listing shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// Name and kind.
+    Names,
+    /// Columns and comments too.
+    Columns,
+}
+
+/// Keeps schemas and tables; shared by all sessions of a coordinator, and perhaps by several coordinators. Every change
+/// is whole or not at all.
 #[async_trait]
 pub trait Catalog: std::fmt::Debug + Send + Sync {
-    /// Names of all schemas, sorted.
-    async fn schemas(&self) -> Result<Vec<String>>;
+    /// All schemas, sorted by name.
+    async fn schemas(&self) -> Result<Vec<SchemaSummary>>;
 
     /// Tables and views of one schema, sorted by name; nothing if there is no such schema.
-    async fn tables(&self, schema: &str) -> Result<Vec<TableSummary>>;
+    async fn tables(&self, schema: &str, detail: Detail) -> Result<Vec<TableSummary>>;
 
     /// One table or view.
     async fn table(&self, name: &TableName) -> Result<Option<TableEntry>>;
@@ -48,15 +66,70 @@ pub trait Catalog: std::fmt::Debug + Send + Sync {
     /// `NotFound`; `Invalid` if it has tables and `cascade` is off.
     async fn drop_schema(&self, name: &str, cascade: bool) -> Result<()>;
 
-    /// Adds a table or view; `replace` takes the place of one of the same name and kind.
+    /// Gives a schema another name.
+    ///
+    /// # Errors
+    /// `NotFound`; `AlreadyExists`.
+    async fn rename_schema(&self, from: &str, to: &str) -> Result<()>;
+
+    /// Says something about a schema, or nothing any more.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    async fn comment_on_schema(&self, name: &str, comment: Option<&str>) -> Result<()>;
+
+    /// Adds a table or view; `replace` takes the place of one of the same name and kind. A location that was reserved
+    /// for it is its own from now on; that of a managed table which it replaces is to be swept.
     ///
     /// # Errors
     /// `NotFound` for the schema, `AlreadyExists` for the table.
     async fn create_table(&self, name: &TableName, definition: TableDefinition, replace: bool) -> Result<()>;
 
-    /// Removes a table or view.
+    /// Removes a table or view. The location of a managed table is to be swept.
     ///
     /// # Errors
     /// `NotFound`; `Invalid` if it is of the other kind.
     async fn drop_table(&self, name: &TableName, kind: TableKind) -> Result<()>;
+
+    /// Gives a table or view another name, perhaps in another schema; its id stays.
+    ///
+    /// # Errors
+    /// `NotFound`; `AlreadyExists`; `Invalid` if it is of the other kind.
+    async fn rename_table(&self, from: &TableName, to: &TableName, kind: TableKind) -> Result<()>;
+
+    /// Changes what is kept of the table with this `id`.
+    ///
+    /// # Errors
+    /// `Unavailable` if another table has taken its name since.
+    async fn redefine_table(&self, name: &TableName, id: u64, definition: TableDefinition) -> Result<()>;
+
+    /// Says something about the table, view or column, or nothing any more. Columns are not checked.
+    ///
+    /// # Errors
+    /// `NotFound`; `Invalid` if the table is of the other kind.
+    async fn comment_on_table(
+        &self,
+        name: &TableName,
+        kind: Option<TableKind>,
+        column: Option<&str>,
+        comment: Option<&str>,
+    ) -> Result<()>;
+
+    /// Keeps what was counted in the table with this `id`.
+    ///
+    /// # Errors
+    /// `Unavailable` if another table has taken its name since.
+    async fn set_statistics(&self, name: &TableName, id: u64, statistics: &TableStatistics) -> Result<()>;
+
+    /// Notes that files are going to be written to `location`: they are swept if no table takes them.
+    ///
+    /// # Errors
+    /// Those of the keeper.
+    async fn reserve_location(&self, location: &str) -> Result<()>;
+
+    /// Locations that no table has any more, or never had, and that nobody has touched for so long.
+    async fn locations_to_sweep(&self, untouched_for: Duration) -> Result<Vec<String>>;
+
+    /// Forgets a location that has been swept.
+    async fn forget_location(&self, location: &str) -> Result<()>;
 }

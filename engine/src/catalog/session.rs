@@ -4,10 +4,14 @@
 //! session's default one, means the temporary table if there is one.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::catalog::{Catalog, MemoryCatalog, TableDefinition, TableEntry, TableKind, TableName, TableSummary};
+use crate::catalog::{
+    Catalog, Detail, MemoryCatalog, SchemaSummary, TableDefinition, TableEntry, TableKind, TableName, TableStatistics,
+    TableSummary,
+};
 use crate::{Error, Result};
 
 /// Schema of the session's temporary tables and views.
@@ -55,17 +59,17 @@ pub(crate) fn temporary_name(table: &str) -> TableName {
 /// Exactly the names that are given; see [`SessionCatalog::meant`] for what they mean to the session.
 #[async_trait]
 impl Catalog for SessionCatalog {
-    async fn schemas(&self) -> Result<Vec<String>> {
+    async fn schemas(&self) -> Result<Vec<SchemaSummary>> {
         let mut schemas = self.shared.schemas().await?;
-        if !self.temporary.tables(TEMPORARY_SCHEMA).await?.is_empty() {
-            schemas.push(TEMPORARY_SCHEMA.to_owned());
-            schemas.sort();
+        if !self.temporary.tables(TEMPORARY_SCHEMA, Detail::Names).await?.is_empty() {
+            schemas.push(SchemaSummary { name: TEMPORARY_SCHEMA.to_owned(), comment: None });
+            schemas.sort_by(|a, b| a.name.cmp(&b.name));
         }
         Ok(schemas)
     }
 
-    async fn tables(&self, schema: &str) -> Result<Vec<TableSummary>> {
-        self.keeper(schema).tables(schema).await
+    async fn tables(&self, schema: &str, detail: Detail) -> Result<Vec<TableSummary>> {
+        self.keeper(schema).tables(schema, detail).await
     }
 
     async fn table(&self, name: &TableName) -> Result<Option<TableEntry>> {
@@ -80,10 +84,19 @@ impl Catalog for SessionCatalog {
     }
 
     async fn drop_schema(&self, name: &str, cascade: bool) -> Result<()> {
-        if name == TEMPORARY_SCHEMA {
-            return Err(Error::invalid("the schema of temporary tables ends with the session; drop its tables"));
-        }
+        refuse_temporary(name)?;
         self.shared.drop_schema(name, cascade).await
+    }
+
+    async fn rename_schema(&self, from: &str, to: &str) -> Result<()> {
+        refuse_temporary(from)?;
+        refuse_temporary(to)?;
+        self.shared.rename_schema(from, to).await
+    }
+
+    async fn comment_on_schema(&self, name: &str, comment: Option<&str>) -> Result<()> {
+        refuse_temporary(name)?;
+        self.shared.comment_on_schema(name, comment).await
     }
 
     async fn create_table(&self, name: &TableName, definition: TableDefinition, replace: bool) -> Result<()> {
@@ -93,4 +106,50 @@ impl Catalog for SessionCatalog {
     async fn drop_table(&self, name: &TableName, kind: TableKind) -> Result<()> {
         self.keeper(&name.schema).drop_table(name, kind).await
     }
+
+    async fn rename_table(&self, from: &TableName, to: &TableName, kind: TableKind) -> Result<()> {
+        if (from.schema == TEMPORARY_SCHEMA) != (to.schema == TEMPORARY_SCHEMA) {
+            return Err(Error::invalid(
+                "a table cannot become temporary, or cease to be: CREATE TABLE AS makes a copy",
+            ));
+        }
+        self.keeper(&from.schema).rename_table(from, to, kind).await
+    }
+
+    async fn redefine_table(&self, name: &TableName, id: u64, definition: TableDefinition) -> Result<()> {
+        self.keeper(&name.schema).redefine_table(name, id, definition).await
+    }
+
+    async fn comment_on_table(
+        &self,
+        name: &TableName,
+        kind: Option<TableKind>,
+        column: Option<&str>,
+        comment: Option<&str>,
+    ) -> Result<()> {
+        self.keeper(&name.schema).comment_on_table(name, kind, column, comment).await
+    }
+
+    async fn set_statistics(&self, name: &TableName, id: u64, statistics: &TableStatistics) -> Result<()> {
+        self.keeper(&name.schema).set_statistics(name, id, statistics).await
+    }
+
+    async fn reserve_location(&self, location: &str) -> Result<()> {
+        self.shared.reserve_location(location).await
+    }
+
+    async fn locations_to_sweep(&self, untouched_for: Duration) -> Result<Vec<String>> {
+        self.shared.locations_to_sweep(untouched_for).await
+    }
+
+    async fn forget_location(&self, location: &str) -> Result<()> {
+        self.shared.forget_location(location).await
+    }
+}
+
+fn refuse_temporary(schema: &str) -> Result<()> {
+    if schema == TEMPORARY_SCHEMA {
+        return Err(Error::invalid("the schema of temporary tables is its own and ends with the session"));
+    }
+    Ok(())
 }

@@ -3,27 +3,30 @@
 //! DataFusion asks for names without waiting, so they are read before planning, and only when a statement looks at
 //! `information_schema`; tables it asks for asynchronously, and each is built from its stored definition when asked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
+use datafusion::common::DFSchema;
 use datafusion::datasource::ViewTable;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::{DdlStatement, LogicalPlan, TableType};
+use datafusion::logical_expr::{DdlStatement, Expr, LogicalPlan, TableType};
 use parking_lot::Mutex;
-use tempfile::TempDir;
 
 use crate::catalog::external::open_external;
 use crate::catalog::files::{looks_like_a_file, open_path};
+use crate::catalog::listed::ListedTable;
 use crate::catalog::{
-    Catalog, ExternalTable, SessionCatalog, TEMPORARY_SCHEMA, TableDefinition, TableKind, TableName, TableSummary, View,
+    Catalog, DeltaDefinition, Detail, ExternalTable, SessionCatalog, TEMPORARY_SCHEMA, TableDefinition, TableEntry,
+    TableKind, TableName, TableSummary, View,
 };
 use crate::config::CATALOG;
+use crate::delta::{DeltaProvider, DeltaTables, Snapshot, VersionAt};
 use crate::extras::SessionExtras;
-use crate::sql::parse_statement;
+use crate::sql::{Names, parse_statement, take_versions};
 use crate::{Error, Result};
 
 /// Schema of our own live tables.
@@ -37,6 +40,7 @@ const VIEW_DEPTH_MAX: usize = 32;
 pub(crate) struct ViewSeed {
     pub(crate) catalog: SessionCatalog,
     pub(crate) system: Arc<dyn SchemaProvider>,
+    pub(crate) delta: Arc<DeltaTables>,
     /// What the session sees beside that.
     pub(crate) extras: Arc<SessionExtras>,
     pub(crate) state: Arc<SessionState>,
@@ -46,7 +50,9 @@ pub(crate) struct ViewSeed {
 #[derive(Debug)]
 pub(crate) struct CatalogView {
     seed: ViewSeed,
-    names: Option<Arc<Names>>,
+    listing: Option<Arc<Listing>>,
+    /// Names that only this statement has.
+    stand_ins: Arc<StandIns>,
     /// Tables whose definitions are being planned right now: a definition names its own table, which must not be opened
     /// again for that.
     opening: Vec<TableName>,
@@ -56,26 +62,53 @@ pub(crate) struct CatalogView {
 /// What a statement has opened.
 #[derive(Debug, Default)]
 struct Used {
-    /// Directories of ours: they stay as long as somebody has the view.
-    directories: Mutex<Vec<Arc<TempDir>>>,
     temporary: AtomicBool,
+    /// Tables with versions: a statement reads one version of each, however often it names it.
+    snapshots: Mutex<HashMap<String, Arc<Snapshot>>>,
 }
 
-type Names = BTreeMap<String, Vec<TableSummary>>;
+/// What a name stands for during one statement.
+#[derive(Debug, Clone)]
+pub(crate) enum StandIn {
+    /// An older version of the table of this name.
+    Version(String, VersionAt),
+    /// Rows that the statement brings with it.
+    Rows(Arc<dyn TableProvider>),
+}
+
+/// Names that only one statement has.
+pub(crate) type StandIns = HashMap<String, StandIn>;
+
+/// All names, for statements that list them.
+#[derive(Debug)]
+struct Listing {
+    names: BTreeMap<String, Vec<TableSummary>>,
+    /// The tables that the statement itself reads; any other is looked at only to be listed. All are read if this is
+    /// nothing.
+    read: Option<HashSet<TableName>>,
+}
 
 impl CatalogView {
     /// A view that can open tables by name but not list them.
-    pub(crate) fn new(seed: ViewSeed) -> Arc<Self> {
-        Arc::new(Self { seed, names: None, opening: Vec::new(), used: Arc::default() })
+    pub(crate) fn new(seed: ViewSeed, stand_ins: StandIns) -> Arc<Self> {
+        let stand_ins = Arc::new(stand_ins);
+        Arc::new(Self { seed, listing: None, stand_ins, opening: Vec::new(), used: Arc::default() })
     }
 
-    /// A view that can list them too.
+    /// A view that can list them too, with columns if `detail` says so; of them it opens those in `read` only.
     ///
     /// # Errors
     /// Whatever the keeper of the catalog reports.
-    pub(crate) async fn with_names(seed: ViewSeed) -> Result<Arc<Self>> {
-        let names = read_names(&seed.catalog).await?;
-        Ok(Arc::new(Self { seed, names: Some(Arc::new(names)), opening: Vec::new(), used: Arc::default() }))
+    pub(crate) async fn with_names(
+        seed: ViewSeed,
+        stand_ins: StandIns,
+        detail: Detail,
+        read: HashSet<TableName>,
+    ) -> Result<Arc<Self>> {
+        let names = read_names(&seed.catalog, detail).await?;
+        let listing = Some(Arc::new(Listing { names, read: Some(read) }));
+        let stand_ins = Arc::new(stand_ins);
+        Ok(Arc::new(Self { seed, listing, stand_ins, opening: Vec::new(), used: Arc::default() }))
     }
 
     /// Whether a temporary table or view has been opened.
@@ -96,26 +129,47 @@ impl CatalogView {
     }
 
     /// This view while the definition of `name` is planned. What all share must not mean what one session has.
-    fn within(&self, name: &TableName) -> Arc<Self> {
+    fn within(&self, name: &TableName, stand_ins: StandIns) -> Arc<Self> {
         let mut opening = self.opening.clone();
         opening.push(name.clone());
         let mut seed = self.seed.clone();
         if name.schema != TEMPORARY_SCHEMA {
             seed.catalog = seed.catalog.without_temporary();
         }
-        Arc::new(Self { seed, names: self.names.clone(), opening, used: Arc::clone(&self.used) })
+        let listing = self.listing.as_ref().map(|listing| {
+            let names = listing.names.clone();
+            Arc::new(Listing { names, read: None })
+        });
+        Arc::new(Self { seed, listing, stand_ins: Arc::new(stand_ins), opening, used: Arc::clone(&self.used) })
     }
 
     /// This view as sessions without extras have it. It is for the extras themselves, which would hold themselves else.
     fn plain(&self) -> Arc<Self> {
         let seed = ViewSeed { extras: Arc::default(), ..self.seed.clone() };
-        Arc::new(Self { seed, names: self.names.clone(), opening: self.opening.clone(), used: Arc::clone(&self.used) })
+        Arc::new(Self {
+            seed,
+            listing: self.listing.clone(),
+            stand_ins: Arc::clone(&self.stand_ins),
+            opening: self.opening.clone(),
+            used: Arc::clone(&self.used),
+        })
     }
 
     async fn open(self: &Arc<Self>, name: &TableName) -> Result<Option<Arc<dyn TableProvider>>> {
+        match self.stand_ins.get(&name.table) {
+            Some(StandIn::Rows(rows)) => return Ok(Some(Arc::clone(rows))),
+            Some(StandIn::Version(table, at)) => {
+                let name = TableName { schema: name.schema.clone(), table: table.clone() };
+                return self.open_version(&name, *at).await.map(Some);
+            }
+            None => {}
+        }
         let name = &self.seed.catalog.meant(name).await?;
         if self.opening.contains(name) {
             return Ok(None);
+        }
+        if let Some(listed) = self.only_listed(name) {
+            return Ok(Some(listed));
         }
         let Some(entry) = self.seed.catalog.table(name).await? else {
             if looks_like_a_file(&name.table) {
@@ -124,18 +178,70 @@ impl CatalogView {
             return Ok(None);
         };
         self.used.temporary.fetch_or(name.schema == TEMPORARY_SCHEMA, Ordering::Relaxed);
-        match entry.definition {
+        match &entry.definition {
             TableDefinition::Memory(table) => Ok(Some(Arc::new(table.snapshot().await?))),
-            TableDefinition::External(table) => {
-                self.used.directories.lock().extend(table.directory.clone());
-                Ok(Some(self.external(name, &table).await?))
-            }
-            TableDefinition::View(view) => Ok(Some(self.view(name, &view).await?)),
+            TableDefinition::External(table) => Ok(Some(self.external(name, table).await?)),
+            TableDefinition::Delta(table) => Ok(Some(self.delta(name, table, &entry).await?)),
+            TableDefinition::View(view) => Ok(Some(self.view(name, view).await?)),
         }
     }
 
+    /// The table as it is stored, if nobody reads it.
+    fn only_listed(&self, name: &TableName) -> Option<Arc<dyn TableProvider>> {
+        let listing = self.listing.as_ref()?;
+        let is_read = listing.read.as_ref().is_none_or(|read| read.contains(name));
+        let summary = listing.names.get(&name.schema)?.iter().find(|table| table.name == name.table);
+        summary
+            .filter(|_| !is_read && name.schema != TEMPORARY_SCHEMA)
+            .map(|summary| Arc::new(ListedTable::new(summary)) as Arc<dyn TableProvider>)
+    }
+
+    async fn delta(
+        self: &Arc<Self>,
+        name: &TableName,
+        table: &DeltaDefinition,
+        entry: &TableEntry,
+    ) -> Result<Arc<dyn TableProvider>> {
+        let known = self.used.snapshots.lock().get(&table.location).cloned();
+        let snapshot = match known {
+            Some(snapshot) => snapshot,
+            None => {
+                let runtime = self.seed.state.runtime_env();
+                let newest = self.seed.delta.newest(runtime, &table.location).await;
+                let newest = newest.map_err(|error| error.context(format!("table \"{name}\"")))?;
+                Arc::clone(self.used.snapshots.lock().entry(table.location.clone()).or_insert(newest))
+            }
+        };
+        Ok(Arc::new(self.provider(snapshot).with_knowledge(self.defaults(table)?, entry.statistics.clone())))
+    }
+
+    /// An older version of a table.
+    async fn open_version(self: &Arc<Self>, name: &TableName, at: VersionAt) -> Result<Arc<dyn TableProvider>> {
+        let entry = self.seed.catalog.table(name).await?;
+        let entry = entry.ok_or_else(|| Error::not_found(format!("table \"{name}\" does not exist")))?;
+        let TableDefinition::Delta(table) = &entry.definition else {
+            return Err(Error::invalid(format!("\"{name}\" keeps no versions: Delta tables do")));
+        };
+        let runtime = self.seed.state.runtime_env();
+        let snapshot = self.seed.delta.at(runtime, &table.location, at).await;
+        Ok(Arc::new(self.provider(snapshot.map_err(|error| error.context(format!("table \"{name}\"")))?)))
+    }
+
+    fn provider(&self, snapshot: Arc<Snapshot>) -> DeltaProvider {
+        let wants_views = self.seed.state.config_options().execution.parquet.schema_force_view_types;
+        DeltaProvider::new(snapshot, wants_views)
+    }
+
+    fn defaults(&self, table: &DeltaDefinition) -> Result<HashMap<String, Expr>> {
+        let nothing = DFSchema::empty();
+        let defaults = table.defaults.iter();
+        defaults
+            .map(|(column, sql)| Ok((column.clone(), self.seed.state.create_logical_expr(sql, &nothing)?)))
+            .collect()
+    }
+
     async fn external(self: &Arc<Self>, name: &TableName, table: &ExternalTable) -> Result<Arc<dyn TableProvider>> {
-        let state = self.within(name).state(None);
+        let state = self.within(name, StandIns::new()).state(None);
         match state.statement_to_plan(parse_statement(&state, &table.sql)?).await? {
             LogicalPlan::Ddl(DdlStatement::CreateExternalTable(command)) => open_external(&state, &command, table),
             _ => Err(Error::internal(format!("the definition of table \"{name}\" is damaged"))),
@@ -146,8 +252,12 @@ impl CatalogView {
         if self.opening.len() >= VIEW_DEPTH_MAX {
             return Err(Error::invalid(format!("view \"{name}\" stands on more than {VIEW_DEPTH_MAX} views")));
         }
-        let state = self.within(name).state(Some(&view.default_schema));
-        let plan = state.statement_to_plan(parse_statement(&state, &view.sql)?).await;
+        let own = self.state(None);
+        let mut syntax = parse_statement(&own, &view.sql)?;
+        let versions = take_versions(&mut syntax, Names::of(own.config_options()))?.into_iter();
+        let versions = versions.map(|version| (version.written, StandIn::Version(version.table, version.at.into())));
+        let state = self.within(name, versions.collect()).state(Some(&view.default_schema));
+        let plan = state.statement_to_plan(syntax).await;
         match plan
             .map_err(|error| Error { position: None, ..Error::from(error).context(format!("view \"{name}\"")) })?
         {
@@ -161,11 +271,11 @@ impl CatalogView {
 }
 
 /// All names; `system` is listed by its own provider.
-async fn read_names(catalog: &dyn Catalog) -> Result<Names> {
+async fn read_names(catalog: &dyn Catalog, detail: Detail) -> Result<BTreeMap<String, Vec<TableSummary>>> {
     let mut names = BTreeMap::new();
     for schema in catalog.schemas().await? {
-        let tables = catalog.tables(&schema).await?;
-        names.insert(schema, tables);
+        let tables = catalog.tables(&schema.name, detail).await?;
+        names.insert(schema.name, tables);
     }
     Ok(names)
 }
@@ -201,7 +311,7 @@ impl CatalogProviderList for OnlyCatalog {
 
 impl CatalogProvider for Schemas {
     fn schema_names(&self) -> Vec<String> {
-        let stored = self.0.names.iter().flat_map(|names| names.keys().cloned());
+        let stored = self.0.listing.iter().flat_map(|listing| listing.names.keys().cloned());
         stored.chain([SYSTEM_SCHEMA.to_owned()]).chain(self.0.seed.extras.schemas.keys().cloned()).collect()
     }
 
@@ -218,7 +328,8 @@ impl CatalogProvider for Schemas {
 
 impl Tables {
     fn listed(&self) -> &[TableSummary] {
-        self.view.names.as_ref().and_then(|names| names.get(&self.schema)).map_or(&[], Vec::as_slice)
+        let listing = self.view.listing.as_ref();
+        listing.and_then(|listing| listing.names.get(&self.schema)).map_or(&[], Vec::as_slice)
     }
 
     fn kind(&self, name: &str) -> Option<TableKind> {

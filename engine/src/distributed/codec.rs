@@ -13,10 +13,14 @@ use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConve
 use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
 use prost::Message;
 
+use crate::delta::{WriteFilesExec, WriteTarget, schema_from_bytes, schema_to_bytes};
 use crate::functions::range::{Series, SeriesKind, SeriesSource, column_indices, scan_builder};
 
 /// First bytes of a node of ours. No message of Ballista's starts so: `g` would be a field of an unknown wire type.
 const PREFIX: &[u8] = b"grappe\x01";
+
+/// The same, of a writer.
+const WRITE_PREFIX: &[u8] = b"grappe\x02";
 
 /// The codec of every process of a cluster.
 pub fn ballista_codec() -> BallistaCodec<LogicalPlanNode, PhysicalPlanNode> {
@@ -37,9 +41,13 @@ impl PhysicalExtensionCodec for NodeCodec {
         context: &TaskContext,
         converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        match bytes.strip_prefix(PREFIX) {
-            Some(own) => decode_series(own),
-            None => self.ballista.try_decode(bytes, inputs, context, converter),
+        if let Some(own) = bytes.strip_prefix(PREFIX) {
+            return decode_series(own);
+        }
+        match (bytes.strip_prefix(WRITE_PREFIX), inputs) {
+            (Some(own), [input]) => decode_write(own, Arc::clone(input)),
+            (Some(_), _) => Err(internal_datafusion_err!("a writer has one input")),
+            (None, _) => self.ballista.try_decode(bytes, inputs, context, converter),
         }
     }
 
@@ -49,6 +57,11 @@ impl PhysicalExtensionCodec for NodeCodec {
         bytes: &mut Vec<u8>,
         converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<()> {
+        if let Some(write) = node.downcast_ref::<WriteFilesExec>() {
+            bytes.extend_from_slice(WRITE_PREFIX);
+            let message = encode_write(write.target());
+            return message.encode(bytes).map_err(|error| DataFusionError::External(Box::new(error)));
+        }
         match encode_series(node.as_ref())? {
             Some(message) => {
                 bytes.extend_from_slice(PREFIX);
@@ -57,6 +70,45 @@ impl PhysicalExtensionCodec for NodeCodec {
             None => self.ballista.try_encode(node, bytes, converter),
         }
     }
+}
+
+/// Where a writer's rows go: what [`WriteTarget`] consists of.
+#[derive(Clone, PartialEq, Message)]
+struct WriteNode {
+    #[prost(string, tag = "1")]
+    location: String,
+    /// A schema message of Arrow's IPC format.
+    #[prost(bytes = "vec", tag = "2")]
+    columns: Vec<u8>,
+    #[prost(string, repeated, tag = "3")]
+    partition_columns: Vec<String>,
+    #[prost(string, tag = "4")]
+    prefix: String,
+    #[prost(uint64, tag = "5")]
+    file_bytes_target: u64,
+}
+
+fn encode_write(target: &WriteTarget) -> WriteNode {
+    WriteNode {
+        location: target.location.clone(),
+        columns: schema_to_bytes(&target.columns),
+        partition_columns: target.partition_columns.clone(),
+        prefix: target.prefix.clone(),
+        file_bytes_target: target.file_bytes_target,
+    }
+}
+
+fn decode_write(bytes: &[u8], input: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    let node = WriteNode::decode(bytes).map_err(|error| DataFusionError::External(Box::new(error)))?;
+    let columns = schema_from_bytes(&node.columns);
+    let target = WriteTarget {
+        location: node.location,
+        columns: Arc::new(columns.ok_or_else(|| internal_datafusion_err!("a writer's columns cannot be read"))?),
+        partition_columns: node.partition_columns,
+        prefix: node.prefix,
+        file_bytes_target: node.file_bytes_target,
+    };
+    Ok(Arc::new(WriteFilesExec::new(input, Arc::new(target))))
 }
 
 /// A scan of a series: what [`Series`] and its scan consist of.

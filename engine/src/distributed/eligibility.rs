@@ -15,9 +15,10 @@ use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::ListingTable;
 use datafusion::datasource::source_as_provider;
 use datafusion::datasource::{ViewTable, empty::EmptyTable};
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, TableScan};
+use datafusion::logical_expr::{DmlStatement, Expr, ExprSchemable, LogicalPlan, TableScan};
 
 use crate::catalog::GlobTable;
+use crate::delta::{DeltaProvider, NewRows};
 use crate::functions::range::SeriesTable;
 
 /// `Ok` if every node of `plan` can run on executors, else the reason in a few words.
@@ -51,8 +52,28 @@ fn half_constant(node: &LogicalPlan) -> Option<String> {
     node.expressions().iter().any(has_half).then(|| "it has a constant of 16 bits: CAST it AS REAL".to_owned())
 }
 
+/// Stages join a scalar subquery, and do not notice that it gives more than one row.
+fn several_rows(node: &LogicalPlan) -> Option<String> {
+    let may_be_several = |part: &Expr| {
+        Ok(matches!(part, Expr::ScalarSubquery(found) if found.subquery.max_rows().is_none_or(|rows| rows > 1)))
+    };
+    let has_one = node.expressions().iter().any(|expression| expression.exists(may_be_several).unwrap_or(true));
+    has_one.then(|| "a subquery in place of a value may give several rows".to_owned())
+}
+
+/// DataFusion's encoding of window functions drops their FILTER.
+fn filtered_window(node: &LogicalPlan) -> Option<String> {
+    let is_filtered = |part: &Expr| Ok(matches!(part, Expr::WindowFunction(window) if window.params.filter.is_some()));
+    let has_one = node.expressions().iter().any(|expression| expression.exists(is_filtered).unwrap_or(true));
+    has_one.then(|| "a window function has a FILTER".to_owned())
+}
+
 fn refusal(node: &LogicalPlan) -> Option<String> {
-    dictionary(node).or_else(|| half_constant(node)).or_else(|| kind_refusal(node))
+    dictionary(node)
+        .or_else(|| half_constant(node))
+        .or_else(|| several_rows(node))
+        .or_else(|| filtered_window(node))
+        .or_else(|| kind_refusal(node))
 }
 
 fn kind_refusal(node: &LogicalPlan) -> Option<String> {
@@ -60,10 +81,13 @@ fn kind_refusal(node: &LogicalPlan) -> Option<String> {
         LogicalPlan::TableScan(scan) => scan_refusal(scan),
         LogicalPlan::RecursiveQuery(query) => Some(format!("\"{}\" is a recursive query", query.name)),
         LogicalPlan::Extension(extension) => Some(format!("{} has no distributed form", extension.node.name())),
+        // Tasks below a union that is sorted read more parts than their own, and rows come twice.
+        LogicalPlan::Union(_) => reads_files(node).then(|| "it has a UNION of tables".to_owned()),
         LogicalPlan::Statement(_) | LogicalPlan::Ddl(_) | LogicalPlan::DescribeTable(_) => {
             Some("it changes or shows the session or the catalog".to_owned())
         }
-        LogicalPlan::Dml(_) | LogicalPlan::Copy(_) => Some("it writes".to_owned()),
+        LogicalPlan::Dml(dml) => write_refusal(dml),
+        LogicalPlan::Copy(_) => Some("it writes".to_owned()),
         LogicalPlan::Projection(_)
         | LogicalPlan::Filter(_)
         | LogicalPlan::Window(_)
@@ -71,7 +95,6 @@ fn kind_refusal(node: &LogicalPlan) -> Option<String> {
         | LogicalPlan::Sort(_)
         | LogicalPlan::Join(_)
         | LogicalPlan::Repartition(_)
-        | LogicalPlan::Union(_)
         | LogicalPlan::EmptyRelation(_)
         | LogicalPlan::Subquery(_)
         | LogicalPlan::SubqueryAlias(_)
@@ -84,6 +107,24 @@ fn kind_refusal(node: &LogicalPlan) -> Option<String> {
     }
 }
 
+fn reads_files(plan: &LogicalPlan) -> bool {
+    let is_file = |node: &LogicalPlan| match node {
+        LogicalPlan::TableScan(scan) => {
+            Ok(!source_as_provider(&scan.source).is_ok_and(|provider| provider.is::<SeriesTable>()))
+        }
+        _ => Ok(false),
+    };
+    plan.exists(is_file).unwrap_or(true)
+}
+
+/// Rows go to the files of a Delta table from wherever they are; another table is the coordinator's.
+fn write_refusal(dml: &DmlStatement) -> Option<String> {
+    let takes_files = source_as_provider(&dml.target)
+        .is_ok_and(|provider| provider.is::<NewRows>() || provider.is::<DeltaProvider>());
+    let name = &dml.table_name;
+    (!takes_files).then(|| format!("only the coordinator can write to \"{name}\""))
+}
+
 fn scan_refusal(scan: &TableScan) -> Option<String> {
     let name = &scan.table_name;
     let Ok(provider) = source_as_provider(&scan.source) else {
@@ -94,6 +135,10 @@ fn scan_refusal(scan: &TableScan) -> Option<String> {
             can_distribute(view.logical_plan()).err().map(|_| format!("the view \"{name}\" reads local tables"))
         }
         None if is_shippable(provider.as_ref()) => None,
+        None if let Some(table) = provider.downcast_ref::<DeltaProvider>() => {
+            let reason = table.snapshot().is_special();
+            reason.map(|reason| format!("only the coordinator can read \"{name}\": {reason}"))
+        }
         None => Some(format!("only the coordinator can read \"{name}\"")),
     }
 }

@@ -1,5 +1,6 @@
 //! Statements that change the catalog.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
@@ -17,12 +18,14 @@ use datafusion::physical_plan::execute_stream_partitioned;
 use futures::TryStreamExt;
 
 use crate::catalog::{
-    Catalog, MemoryTable, SYSTEM_SCHEMA, SessionCatalog, TEMPORARY_SCHEMA, TableDefinition, TableKind, TableName, View,
-    resolve_external, temporary_name,
+    Catalog, DeltaDefinition, MemoryTable, SYSTEM_SCHEMA, SessionCatalog, TEMPORARY_SCHEMA, TableDefinition, TableKind,
+    TableName, View, resolve_external, temporary_name,
 };
 use crate::config::CATALOG;
+use crate::delta::DeltaTables;
 use crate::execution::{result_schema, result_stream};
 use crate::sql::wrong_schema;
+use crate::storage::directory_url;
 use crate::{Error, ErrorKind, Result};
 
 /// Carries out `ddl`, planned from the SQL `text`.
@@ -32,11 +35,14 @@ use crate::{Error, ErrorKind, Result};
 pub(crate) async fn run_ddl(
     catalog: &SessionCatalog,
     state: &SessionState,
+    tables: &DeltaTables,
     ddl: DdlStatement,
     text: &str,
 ) -> Result<()> {
     match ddl {
-        DdlStatement::CreateExternalTable(command) => create_external_table(catalog, state, &command, text).await,
+        DdlStatement::CreateExternalTable(command) => {
+            create_external_table(catalog, state, tables, &command, text).await
+        }
         DdlStatement::CreateMemoryTable(command) => create_memory_table(catalog, state, command).await,
         DdlStatement::CreateView(command) => create_view(catalog, state, command, text).await,
         DdlStatement::CreateCatalogSchema(command) => create_schema(catalog, command).await,
@@ -58,7 +64,7 @@ pub(crate) async fn run_ddl(
 }
 
 /// The catalog's name for a reference, with the session's schema where none is given.
-fn table_name(state: &SessionState, reference: TableReference) -> Result<TableName> {
+pub(crate) fn table_name(state: &SessionState, reference: TableReference) -> Result<TableName> {
     let catalog = &state.config_options().catalog;
     let resolved = reference.resolve(&catalog.default_catalog, &catalog.default_schema);
     if resolved.catalog.as_ref() != CATALOG {
@@ -69,7 +75,7 @@ fn table_name(state: &SessionState, reference: TableReference) -> Result<TableNa
 }
 
 /// The catalog's name for a table to be made; a temporary one is in no schema of the user's.
-fn new_name(state: &SessionState, reference: TableReference, temporary: bool) -> Result<TableName> {
+pub(crate) fn new_name(state: &SessionState, reference: TableReference, temporary: bool) -> Result<TableName> {
     match reference.schema() {
         _ if !temporary => table_name(state, reference),
         Some(schema) if schema != TEMPORARY_SCHEMA => Err(wrong_schema(schema)),
@@ -78,7 +84,12 @@ fn new_name(state: &SessionState, reference: TableReference, temporary: bool) ->
 }
 
 /// Whether there is nothing to do because the table is there and that is fine.
-async fn is_settled(catalog: &SessionCatalog, name: &TableName, if_not_exists: bool, or_replace: bool) -> Result<bool> {
+pub(crate) async fn is_settled(
+    catalog: &SessionCatalog,
+    name: &TableName,
+    if_not_exists: bool,
+    or_replace: bool,
+) -> Result<bool> {
     if if_not_exists && or_replace {
         return Err(Error::invalid("use either OR REPLACE or IF NOT EXISTS"));
     }
@@ -96,6 +107,7 @@ async fn is_settled(catalog: &SessionCatalog, name: &TableName, if_not_exists: b
 async fn create_external_table(
     catalog: &SessionCatalog,
     state: &SessionState,
+    tables: &DeltaTables,
     command: &CreateExternalTable,
     text: &str,
 ) -> Result<()> {
@@ -106,9 +118,40 @@ async fn create_external_table(
     if is_settled(catalog, &name, command.if_not_exists, command.or_replace).await? {
         return Ok(());
     }
-    let mut table = resolve_external(state, command).await?;
-    table.sql = text.to_owned();
-    catalog.create_table(&name, TableDefinition::External(Arc::new(table)), command.or_replace).await
+    let definition = if command.file_type.eq_ignore_ascii_case("delta") {
+        TableDefinition::Delta(Arc::new(existing_delta_table(state, tables, command).await?))
+    } else {
+        let mut table = resolve_external(state, command).await?;
+        table.sql = text.to_owned();
+        TableDefinition::External(Arc::new(table))
+    };
+    catalog.create_table(&name, definition, command.or_replace).await
+}
+
+/// A Delta table that is there already, and says itself what it holds.
+async fn existing_delta_table(
+    state: &SessionState,
+    tables: &DeltaTables,
+    command: &CreateExternalTable,
+) -> Result<DeltaDefinition> {
+    let [location] = command.locations.as_slice() else {
+        return Err(Error::invalid("a Delta table has one location"));
+    };
+    if !command.schema.fields().is_empty() || !command.table_partition_cols.is_empty() {
+        return Err(Error::invalid(
+            "a Delta table knows its columns: leave them out, or CREATE TABLE to make a new one",
+        ));
+    }
+    let location = directory_url(location)?;
+    let snapshot = tables.newest(state.runtime_env(), &location).await?;
+    Ok(DeltaDefinition {
+        columns: SchemaRef::clone(snapshot.columns()),
+        partition_columns: snapshot.partition_columns(),
+        location,
+        defaults: BTreeMap::new(),
+        primary_key: Vec::new(),
+        is_managed: false,
+    })
 }
 
 async fn create_view(catalog: &SessionCatalog, state: &SessionState, command: CreateView, text: &str) -> Result<()> {
@@ -120,7 +163,11 @@ async fn create_view(catalog: &SessionCatalog, state: &SessionState, command: Cr
     refuse_what_a_view_cannot_read(catalog, state, &name, &command.input).await?;
     // A view that cannot be planned is refused now and not when it is first read.
     state.optimize(&command.input)?;
-    let view = View { sql: text.to_owned(), default_schema: state.config_options().catalog.default_schema.clone() };
+    let view = View {
+        sql: text.to_owned(),
+        default_schema: state.config_options().catalog.default_schema.clone(),
+        columns: Arc::new(result_schema(command.input.schema().as_arrow())),
+    };
     catalog.create_table(&name, TableDefinition::View(Arc::new(view)), command.or_replace).await
 }
 
@@ -176,7 +223,7 @@ async fn create_memory_table(catalog: &SessionCatalog, state: &SessionState, com
 }
 
 /// Columns as declared; those of a query may be null later even if none is now.
-fn table_schema(input: &LogicalPlan, schema: &Schema) -> SchemaRef {
+pub(crate) fn table_schema(input: &LogicalPlan, schema: &Schema) -> SchemaRef {
     let schema = result_schema(schema);
     let is_declared = matches!(input, LogicalPlan::EmptyRelation(empty) if !empty.produce_one_row);
     if is_declared {
@@ -226,7 +273,7 @@ async fn drop_table(
     }
 }
 
-fn refuse_duplicates(schema: &DFSchema) -> Result<()> {
+pub(crate) fn refuse_duplicates(schema: &DFSchema) -> Result<()> {
     let mut seen = std::collections::HashSet::new();
     match schema.fields().iter().find(|field| !seen.insert(field.name())) {
         Some(field) => Err(Error::invalid(format!("column \"{}\" appears twice; give one another name", field.name()))),

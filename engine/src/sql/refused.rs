@@ -6,7 +6,8 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    JoinConstraint, JoinOperator, Query, SetExpr, SetOperator, SetQuantifier, TableWithJoins, Visit, Visitor,
+    JoinConstraint, JoinOperator, Query, SetExpr, SetOperator, SetQuantifier, Statement as Ast, TableWithJoins, Visit,
+    Visitor,
 };
 
 use crate::{Error, Result};
@@ -14,6 +15,14 @@ use crate::{Error, Result};
 /// # Errors
 /// `Invalid`, with the way around.
 pub(crate) fn refuse_what_would_be_wrong(statement: &Statement) -> Result<()> {
+    if let Statement::Explain(explain) = statement
+        && !explain.options.analyze
+        && let Statement::Statement(inner) = explain.statement.as_ref()
+        && matches!(inner.as_ref(), Ast::Delete(_) | Ast::Update(_))
+    {
+        // DataFusion's in-memory table does the work when it is planned, and would do it for an EXPLAIN.
+        return Err(Error::invalid("EXPLAIN of DELETE and UPDATE is not supported: explain a SELECT of the same rows"));
+    }
     let Statement::Statement(statement) = statement else { return Ok(()) };
     match statement.visit(&mut Refusals) {
         ControlFlow::Break(reason) => Err(Error::invalid(reason)),

@@ -7,7 +7,7 @@ use datafusion::arrow::datatypes::Schema;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{DdlStatement, LogicalPlan, Statement as SessionStatement, WriteOp};
 
-use crate::sql::{bind, bind_row, parameters};
+use crate::sql::{Command, TableClauses, bind, bind_row, parameters};
 use crate::{Error, Result};
 
 /// What running a statement changes.
@@ -32,9 +32,18 @@ pub struct Statement {
     pub state: Arc<SessionState>,
     /// Whether it reads temporary tables, which end with their session.
     pub reads_temporary: bool,
+    /// What a CREATE TABLE says beyond columns and rows.
+    pub(crate) clauses: Option<Arc<TableClauses>>,
+    /// What is to be done, if that is no plan.
+    pub(crate) command: Option<Arc<Command>>,
 }
 
 impl Statement {
+    /// A statement that was planned in `state`.
+    pub(crate) fn new(text: &str, plan: LogicalPlan, state: SessionState) -> Self {
+        Self { text: text.into(), plan, state: Arc::new(state), reads_temporary: false, clauses: None, command: None }
+    }
+
     /// Its parameters in order, `$1` first; `Null` for one that takes any type.
     ///
     /// # Errors
@@ -72,6 +81,9 @@ impl Statement {
 
     /// What running it changes.
     pub fn effect(&self) -> Effect {
+        if let Some(command) = &self.command {
+            return if command.changes_rows() { Effect::Rows } else { Effect::Definition };
+        }
         match &self.plan {
             LogicalPlan::Ddl(_) | LogicalPlan::Statement(_) => Effect::Definition,
             LogicalPlan::Dml(_) | LogicalPlan::Copy(_) => Effect::Rows,
@@ -82,6 +94,9 @@ impl Statement {
 
     /// The command tag, as psql shows it after a statement.
     pub fn tag(&self) -> &'static str {
+        if let Some(command) = &self.command {
+            return command.tag();
+        }
         match &self.plan {
             LogicalPlan::Ddl(ddl) => ddl_tag(ddl),
             LogicalPlan::Dml(dml) => match dml.op {

@@ -4,6 +4,7 @@ use datafusion::sql::parser::Statement as Syntax;
 use datafusion::sql::sqlparser::ast::{Ident, ObjectNamePart, Statement as Ast};
 
 use crate::catalog::TEMPORARY_SCHEMA;
+use crate::sql::TableClauses;
 use crate::{Error, Result};
 
 /// Gives a temporary table its place.
@@ -27,6 +28,30 @@ pub(crate) fn place_temporary(syntax: &mut Syntax) -> Result<()> {
         [] => {}
     }
     Ok(())
+}
+
+/// A temporary table is rows in memory, and nothing more can be said of it.
+///
+/// # Errors
+/// `Invalid` for a clause that it cannot have.
+pub(crate) fn refuse_clauses_of_temporary(syntax: &Syntax, clauses: Option<&TableClauses>) -> Result<()> {
+    let Syntax::Statement(statement) = syntax else { return Ok(()) };
+    let Ast::CreateTable(table) = statement.as_ref() else { return Ok(()) };
+    let is_temporary = table
+        .name
+        .0
+        .first()
+        .and_then(|part| part.as_ident())
+        .is_some_and(|schema| table.name.0.len() > 1 && schema.value == TEMPORARY_SCHEMA);
+    let Some(clauses) = clauses.filter(|_| is_temporary) else { return Ok(()) };
+    let clause = match clauses {
+        TableClauses { checks, .. } if !checks.is_empty() => "CHECK",
+        TableClauses { partition_by, .. } if !partition_by.is_empty() => "PARTITIONED BY",
+        TableClauses { location: Some(_), .. } => "LOCATION",
+        TableClauses { properties, .. } if !properties.is_empty() => "TBLPROPERTIES",
+        _ => return Ok(()),
+    };
+    Err(Error::invalid(format!("a temporary table has no {clause}: leave TEMPORARY away, or the clause")))
 }
 
 /// A temporary table is in no schema of the user's.

@@ -35,7 +35,8 @@ impl VisitorMut for Casts {
     }
 }
 
-fn rename(data_type: &mut DataType) {
+/// One type.
+pub(super) fn rename(data_type: &mut DataType) {
     match data_type {
         DataType::Datetime(precision) => *data_type = DataType::Timestamp(*precision, TimezoneInfo::None),
         DataType::Blob(_) | DataType::LongBlob | DataType::MediumBlob | DataType::TinyBlob => {

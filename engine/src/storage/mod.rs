@@ -3,9 +3,11 @@
 //! Must not know tables or SQL.
 
 mod culprit;
+mod directory;
 mod options;
 mod registry;
 
 pub(crate) use culprit::name_the_file;
+pub use directory::directory_url;
 pub use options::{Secret, StorageOptions};
 pub use registry::StoreRegistry;

@@ -1,0 +1,35 @@
+//! What nobody needs any more: tables that were dropped, and what writes left that did not end.
+
+use std::time::Duration;
+
+use crate::Result;
+use crate::delta::{sweep_query, sweep_table};
+use crate::engine::Engine;
+
+impl Engine {
+    /// Removes locations that no table has had for so long, and files that a query wrote there and never committed; how
+    /// many places were cleaned. `untouched_for` must be longer than any query runs. Only one process does this at a
+    /// time.
+    ///
+    /// # Errors
+    /// Those of the catalog. What a store refuses is tried again the next time.
+    pub async fn sweep(&self, untouched_for: Duration) -> Result<usize> {
+        let mut swept = 0;
+        for place in self.catalog().locations_to_sweep(untouched_for).await? {
+            let removed = match place.split_once('#') {
+                Some((location, query_id)) => sweep_query(self.runtime(), location, query_id, &[]).await,
+                None => sweep_table(self.runtime(), &place).await,
+            };
+            match removed {
+                Ok(files) => {
+                    tracing::info!(place, files, "swept");
+                    self.delta().forget(&place);
+                    self.catalog().forget_location(&place).await?;
+                    swept += 1;
+                }
+                Err(error) => tracing::warn!(place, %error, "not swept"),
+            }
+        }
+        Ok(swept)
+    }
+}
