@@ -29,6 +29,7 @@ use crate::sql::{
     refuse_what_would_be_wrong, reset_setting, rewrite_show, run_ddl, set_setting, take_clauses, take_versions,
 };
 use crate::start::Repeat;
+use crate::writes::delta_table;
 use crate::{Error, ErrorKind, Result};
 
 /// Settings and prepared plans of one user; cheap to make.
@@ -188,6 +189,12 @@ impl Session {
         };
         if self.extras.are_used_in(plan) {
             return Ok(self.engine.modes().local("only this session has what it asks for"));
+        }
+        if let LogicalPlan::Dml(dml) = plan
+            && delta_table(&dml.target).is_some()
+            && statement.effect() != Effect::None
+        {
+            return Ok(self.engine.modes().local("each of its parts runs where it is best"));
         }
         self.engine.choose(statement).await
     }

@@ -55,7 +55,13 @@ ARRIVES_AS = {
     pa.large_list(pa.int64()): pa.list_(pa.int64()),
     pa.dictionary(pa.int32(), pa.string()): pa.string(),
 }
-TABLES_KEEP_AS = {**ARRIVES_AS, pa.large_string(): pa.string(), pa.large_binary(): pa.binary()}
+TABLES_KEEP_AS = {
+    **ARRIVES_AS,
+    pa.large_string(): pa.string(),
+    pa.large_binary(): pa.binary(),
+    pa.null(): pa.string(),
+    pa.run_end_encoded(pa.int64(), pa.string()): pa.string(),
+}
 TABLES_REFUSE = [pa.month_day_nano_interval(), *(values.type for values in VALUES if pa.types.is_union(values.type))]
 
 

@@ -24,7 +24,8 @@ pub(crate) fn stored_schema(schema: &Schema) -> Result<Schema> {
     let fields = schema.fields().iter().map(|field| {
         let stored = stored_type(field.data_type()).ok_or_else(|| cannot_keep(field))?;
         let plain = Field::new(field.name(), stored, field.is_nullable());
-        if plain.data_type() == field.data_type() && field.metadata().is_empty() {
+        let is_same = plain.data_type() == field.data_type() && field.metadata().is_empty();
+        if is_same || is_way_to_hold(field.data_type()) {
             return Ok(plain);
         }
         let meant = (MEANT.to_owned(), encode(field));
@@ -77,6 +78,19 @@ pub(crate) fn schema_from_bytes(bytes: &[u8]) -> Option<Schema> {
     Some(fb_to_schema(root_as_schema(bytes).ok()?))
 }
 
+/// Ways to hold values in memory, and a column of nothing but nulls: a table has the plain type.
+fn is_way_to_hold(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Null
+            | DataType::Utf8View
+            | DataType::LargeUtf8
+            | DataType::BinaryView
+            | DataType::LargeBinary
+            | DataType::RunEndEncoded(..)
+    )
+}
+
 /// The nearest type that Delta Lake has; nothing if values would be lost or cannot be cast back.
 fn stored_type(data_type: &DataType) -> Option<DataType> {
     let microseconds = |zone: &Option<Arc<str>>| DataType::Timestamp(TimeUnit::Microsecond, zone.clone());
@@ -109,6 +123,9 @@ fn stored_type(data_type: &DataType) -> Option<DataType> {
         DataType::Timestamp(_, None) => microseconds(&None),
         DataType::Timestamp(_, Some(_)) => microseconds(&Some("UTC".into())),
         DataType::Dictionary(_, value) => stored_type(value)?,
+        DataType::RunEndEncoded(_, value) => stored_type(value.data_type())?,
+        // Its digits are more than Delta Lake's decimals have.
+        DataType::Decimal256(..) => DataType::Utf8,
         DataType::List(item)
         | DataType::LargeList(item)
         | DataType::ListView(item)
@@ -154,6 +171,6 @@ mod tests {
         let schema = Schema::new(fields.collect::<Vec<_>>());
         let stored = stored_schema(&schema).unwrap();
         assert_eq!(meant_schema(&stored).as_ref(), &schema);
-        assert!(stored_schema(&Schema::new(vec![Field::new("x", DataType::Decimal256(50, 2), true)])).is_err());
+        assert!(stored_schema(&Schema::new(vec![Field::new("x", DataType::Decimal128(5, -2), true)])).is_err());
     }
 }

@@ -86,7 +86,7 @@ def test_pandas_writes_an_index_of_two_levels_and_one_without_a_name(connection,
 BERLIN = pandas.to_datetime(["2024-07-01", None]).tz_localize("Europe/Berlin")
 COLUMNS = {
     "time zone": pandas.Series(BERLIN),
-    "nanoseconds": pandas.Series(["2024-01-01T00:00:00.123456789", None], dtype="datetime64[ns]"),
+    "nanoseconds": pandas.Series(["2024-01-01T00:00:00.123456", None], dtype="datetime64[ns]"),
     "categories": pandas.Series(["x", None], dtype="category"),
     "whole numbers with nothing": pandas.Series([2**62 + 1, None], dtype="Int64"),
     "small numbers": pandas.Series([255, None], dtype="UInt8"),
