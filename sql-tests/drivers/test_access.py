@@ -213,21 +213,6 @@ def test_the_temporary_tables_of_one_are_not_those_of_another(guarded):
             cursor.adbc_ingest("mine", table, mode="create", temporary=True)
 
 
-def test_the_files_of_temporary_tables_go_with_the_session(tmp_path):
-    server = Server(tmp_path)
-    with server.connect() as connection, connection.cursor() as cursor:
-        cursor.adbc_ingest("mine", pa.table({"n": [1]}), mode="create", temporary=True)
-        assert rows(connection, "SELECT n FROM mine") == [(1,)]
-        assert list(tmp_path.rglob("*.parquet"))
-    with server.connect() as connection:
-        end = time.monotonic() + 10
-        # The server learns of the end of a connection by itself.
-        while list(tmp_path.rglob("*.parquet")):
-            assert time.monotonic() < end
-            rows(connection, "SELECT 1")
-    assert server.stop() == 0
-
-
 # TLS.
 
 
