@@ -1,7 +1,9 @@
 //! What all sessions of a process share: memory, disk, object stores, the catalog, the ways to run a statement.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use datafusion::catalog::{EmptyCatalogProviderList, SchemaProvider};
 use datafusion::error::DataFusionError;
@@ -54,6 +56,18 @@ impl Default for EngineOptions {
     }
 }
 
+/// Where managed tables lie.
+#[derive(Debug, Clone, Copy)]
+pub struct Warehouse<'a> {
+    /// Path or URL; the tables live as long as the engine if none is given.
+    pub location: Option<&'a str>,
+    /// How long files stay that no table has and nobody writes.
+    pub sweep_after: Duration,
+}
+
+/// Places to which statements of this process write, before they belong to a table.
+pub(crate) type Leases = Arc<Mutex<HashSet<String>>>;
+
 /// The engine of one process.
 #[derive(Debug)]
 pub struct Engine {
@@ -64,14 +78,15 @@ pub struct Engine {
     /// What a new session starts with.
     first_state: Arc<SessionState>,
     delta: Arc<DeltaTables>,
-    /// Where managed tables lie, as a URL; a directory that is made when first needed if none was given.
+    /// As a URL; a directory that is made when first needed if none was given.
     warehouse: Option<String>,
+    sweep_after: Duration,
+    leases: Leases,
     made_warehouse: Mutex<Option<TempDir>>,
 }
 
 impl Engine {
-    /// An engine over `catalog`, with the live tables of `system` and the ways to run a statement in `modes`. Managed
-    /// tables lie below `warehouse`, a path or URL; they live as long as the engine if none is given.
+    /// An engine over `catalog`, with the live tables of `system` and the ways to run a statement in `modes`.
     ///
     /// # Errors
     /// `Invalid` for a warehouse that is no place.
@@ -81,7 +96,7 @@ impl Engine {
         catalog: Arc<dyn Catalog>,
         system: Arc<dyn SchemaProvider>,
         modes: Modes,
-        warehouse: Option<&str>,
+        warehouse: Warehouse<'_>,
     ) -> Result<Arc<Self>> {
         let mut defaults = session_config(partitions);
         fit_to_memory(&mut defaults, runtime.memory_pool.as_ref(), partitions);
@@ -93,7 +108,9 @@ impl Engine {
             modes,
             first_state,
             delta: Arc::default(),
-            warehouse: warehouse.map(directory_url).transpose()?,
+            warehouse: warehouse.location.map(directory_url).transpose()?,
+            sweep_after: warehouse.sweep_after,
+            leases: Leases::default(),
             made_warehouse: Mutex::default(),
         }))
     }
@@ -135,6 +152,16 @@ impl Engine {
             Some(directory) => directory_url(&directory.path().display().to_string()),
             None => Err(Error::internal("a directory that was made is gone")),
         }
+    }
+
+    /// How long files stay that no table has and nobody writes.
+    pub(crate) fn sweep_after(&self) -> Duration {
+        self.sweep_after
+    }
+
+    /// Places that are being written to.
+    pub(crate) fn leases(&self) -> &Leases {
+        &self.leases
     }
 
     /// The Delta tables that are known.

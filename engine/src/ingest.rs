@@ -6,8 +6,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::{DataType, Field, IntervalUnit, Schema, SchemaRef};
+use datafusion::arrow::array::{AsArray, RecordBatch};
+use datafusion::arrow::datatypes::{DataType, Field, IntervalUnit, Schema, SchemaRef, TimestampNanosecondType};
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::common::Column;
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -20,7 +20,7 @@ use datafusion::physical_plan::streaming::PartitionStream;
 use futures::{Stream, StreamExt};
 use parking_lot::Mutex;
 
-use crate::catalog::{Catalog, StandIn, TEMPORARY_SCHEMA, TableName, temporary_name};
+use crate::catalog::{Catalog, StandIn, StandIns, TEMPORARY_SCHEMA, TableName, temporary_name};
 use crate::execution::{cast_batch, result_schema};
 use crate::functions::check::check;
 use crate::session::{Session, Started};
@@ -75,14 +75,18 @@ impl Session {
         }
         refuse_duplicates(&schema)?;
         refuse_what_files_cannot_keep(&schema)?;
-        let rows = Arc::new(SentRows::new(&schema, batches));
+        let rows = Arc::new(SentRows::new(&schema, batches, target.temporary));
         let counted = Arc::clone(&rows);
         let sql = match exists && target.if_exists == IfExists::Append {
             true => append(&name, &schema),
-            false => create(&name, exists),
+            false => create(&name, target.if_exists == IfExists::Replace),
         };
         let source = StreamingTable::try_new(SchemaRef::clone(&rows.schema), vec![rows])?;
-        let stand_ins = [(SENT.to_owned(), StandIn::Rows(Arc::new(source)))].into_iter().collect();
+        let mut stand_ins: StandIns = [(SENT.to_owned(), StandIn::Rows(Arc::new(source)))].into_iter().collect();
+        if !exists {
+            // A name that looks like a path is no file here.
+            stand_ins.insert(name.table.clone(), StandIn::Nothing);
+        }
         let mut statement = self.plan_with(&sql, stand_ins).await?;
         if exists && target.if_exists == IfExists::Append {
             self.refuse_fractions(&name, &schema, &mut statement).await?;
@@ -165,11 +169,13 @@ type Batches = Pin<Box<dyn Stream<Item = Result<RecordBatch>> + Send>>;
 struct SentRows {
     schema: SchemaRef,
     batches: Mutex<Option<Batches>>,
+    /// Whether they stay in memory, where every type is kept as it is.
+    stay_in_memory: bool,
     rows: Arc<AtomicU64>,
 }
 
 impl SentRows {
-    fn new<S>(schema: &Schema, batches: S) -> Self
+    fn new<S>(schema: &Schema, batches: S, stay_in_memory: bool) -> Self
     where
         S: Stream<Item = Result<RecordBatch>> + Send + 'static,
     {
@@ -177,7 +183,7 @@ impl SentRows {
         let plain = result_schema(schema);
         let fields = plain.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        Self { schema, batches: Mutex::new(Some(Box::pin(batches))), rows: Arc::default() }
+        Self { schema, batches: Mutex::new(Some(Box::pin(batches))), stay_in_memory, rows: Arc::default() }
     }
 
     /// How many rows have been read.
@@ -199,18 +205,35 @@ impl PartitionStream for SentRows {
 
     fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
         let (schema, rows) = (SchemaRef::clone(&self.schema), Arc::clone(&self.rows));
-        let taken = self.batches.lock().take();
+        let (taken, stay_in_memory) = (self.batches.lock().take(), self.stay_in_memory);
         let batches = taken.unwrap_or_else(|| {
             let again = Error::internal("rows that were sent are read twice");
             Box::pin(futures::stream::once(std::future::ready(Err(again))))
         });
         let batches = batches.map(move |batch| {
             let batch = cast_batch(&batch?, &schema)?;
+            if !stay_in_memory {
+                refuse_lost_nanoseconds(&batch)?;
+            }
             rows.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
             Ok(batch)
         });
         Box::pin(RecordBatchStreamAdapter::new(SchemaRef::clone(&self.schema), batches))
     }
+}
+
+/// A table keeps microseconds: what a program sends should not change unseen.
+fn refuse_lost_nanoseconds(batch: &RecordBatch) -> Result<()> {
+    for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
+        let Some(times) = column.as_primitive_opt::<TimestampNanosecondType>() else { continue };
+        if times.iter().flatten().any(|time| time % 1_000 != 0) {
+            return Err(Error::invalid(format!(
+                "column \"{}\" has times with parts of a microsecond, which a table cannot keep: round them first",
+                field.name()
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Parquet has no place for them, and its writer panics at some.

@@ -16,6 +16,7 @@
 pub mod catalog;
 mod commands;
 mod config;
+mod copies;
 mod delta;
 pub mod distributed;
 mod engine;
@@ -26,7 +27,9 @@ pub mod functions;
 mod ingest;
 mod memory;
 mod nearest;
+mod schema_bytes;
 mod session;
+mod sinks;
 mod sql;
 mod start;
 mod state;
@@ -34,10 +37,10 @@ pub mod storage;
 mod writes;
 
 pub use config::{CATALOG, GrappeOptions, ModeSetting, SCHEMA, grappe_options, session_config};
-pub use engine::{Engine, EngineOptions, runtime};
+pub use engine::{Engine, EngineOptions, Warehouse, runtime};
 pub use error::{Error, ErrorKind, Position, Result};
 pub use execution::{
-    Availability, Choice, Execution, LocalExecution, Mode, Modes, Progress, Running, StartRequest, cannot_run,
+    Availability, Choice, Execution, LocalExecution, Mode, Modes, Progress, Running, StartRequest, Watch, cannot_run,
     spillable,
 };
 pub use extras::{ExtraSchema, SessionExtras, Spelling};

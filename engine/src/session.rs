@@ -25,7 +25,7 @@ use crate::extras::SessionExtras;
 use crate::nearest::suggestion;
 use crate::sql::{
     Effect, Names, Parsed, PreparedPlans, Statement, name_subquery_columns, nullable_values, number_placeholders,
-    parse, place_temporary, plan_substrait, refuse_clauses_of_temporary, refuse_insert_clauses,
+    only_called, parse, place_temporary, plan_substrait, refuse_clauses_of_temporary, refuse_insert_clauses,
     refuse_what_would_be_wrong, reset_setting, rewrite_show, run_ddl, set_setting, take_clauses, take_versions,
 };
 use crate::start::Repeat;
@@ -131,6 +131,7 @@ impl Session {
         let mut stand_ins = stand_ins;
         let travels = take_versions(&mut syntax, names)?.into_iter();
         stand_ins.extend(travels.map(|travel| (travel.written, StandIn::Version(travel.table, travel.at.into()))));
+        stand_ins.extend(only_called(&mut syntax, names).into_iter().map(|name| (name, StandIn::Nothing)));
         rewrite_show(&mut syntax, names)?;
         place_temporary(&mut syntax)?;
         let clauses = take_clauses(&mut syntax, names)?;
@@ -190,10 +191,11 @@ impl Session {
         if self.extras.are_used_in(plan) {
             return Ok(self.engine.modes().local("only this session has what it asks for"));
         }
-        if let LogicalPlan::Dml(dml) = plan
-            && delta_table(&dml.target).is_some()
-            && statement.effect() != Effect::None
-        {
+        let has_parts = match plan {
+            LogicalPlan::Dml(dml) => delta_table(&dml.target).is_some(),
+            plan => matches!(plan, LogicalPlan::Copy(_)),
+        };
+        if has_parts && statement.effect() != Effect::None {
             return Ok(self.engine.modes().local("each of its parts runs where it is best"));
         }
         self.engine.choose(statement).await
@@ -226,9 +228,13 @@ impl Session {
             let rows_affected = self.create_table(query_id, &statement, command).await?;
             return Ok(Started::Done { rows_affected });
         }
+        if let LogicalPlan::Copy(copy) = &statement.plan {
+            return Ok(Started::Done { rows_affected: Some(self.copy_rows(query_id, &statement, copy).await?) });
+        }
         match statement.plan {
             LogicalPlan::Ddl(ddl) => {
-                run_ddl(&self.catalog(), &statement.state, self.engine.delta(), ddl, &statement.text).await?;
+                let (state, tables) = (&statement.state, self.engine.delta());
+                run_ddl(&self.catalog(), state, tables, ddl, &statement.text, statement.reads_temporary).await?;
                 Ok(Started::Done { rows_affected: None })
             }
             LogicalPlan::Statement(change) => {

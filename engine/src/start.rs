@@ -32,7 +32,8 @@ impl Engine {
     /// # Errors
     /// Those of planning, and of the mode.
     pub(crate) async fn run(&self, query_id: &str, statement: Statement, choice: Choice) -> Result<Arc<dyn Running>> {
-        let Statement { text, plan, state, .. } = statement;
+        let Statement { text, plan, state, watch, .. } = statement;
+        let mode = choice.execution.mode();
         let request = StartRequest { query_id: query_id.to_owned(), text, state, plan };
         let running = match &request.plan {
             LogicalPlan::Explain(Explain { plan, .. }) => {
@@ -41,6 +42,9 @@ impl Engine {
             }
             _ => choice.execution.start(request).await?,
         };
+        if let Some(watch) = watch.and_then(|watch| watch.upgrade()) {
+            watch.runs(mode, &running);
+        }
         Ok(Arc::new(PlainResult(running)))
     }
 

@@ -9,6 +9,7 @@ use datafusion::catalog::EmptyCatalogProviderList;
 use engine::distributed::profile::staged_config;
 use engine::distributed::registry::function_registry;
 use engine::distributed::transport::MESSAGE_BYTES_MAX;
+use engine::storage::StorageOptions;
 use engine::{EngineOptions, Error, Result, StateSeed, session_config, session_state};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -198,7 +199,8 @@ fn workshop(options: &Options, work_dir: &WorkDir) -> Result<Workshop> {
         spill_bytes_max: options.spill_bytes_max,
         spill_dir: Some(work_dir.spill().to_owned()),
         partitions: options.vcores,
-        storage: options.storage.clone(),
+        // The coordinator has checked where a statement goes; managed tables lie where only it knows.
+        storage: StorageOptions { allowed_roots: Vec::new(), ..options.storage.clone() },
     })?;
     let seed = StateSeed { config: session_config(options.vcores), runtime: Arc::clone(&runtime) };
     let state = session_state(&seed, Arc::new(EmptyCatalogProviderList));

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use arrow_flight::flight_service_server::FlightServiceServer;
 use engine::catalog::StoredCatalog;
-use engine::{Engine, EngineOptions, Error, ErrorKind, Modes, Result};
+use engine::{Engine, EngineOptions, Error, ErrorKind, Modes, Result, Warehouse};
 use futures::{Stream, StreamExt};
 use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
 use tokio_stream::wrappers::{TcpListenerStream, UnboundedReceiverStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -57,6 +58,9 @@ pub struct Coordinator {
     tasks: Vec<AbortOnDropHandle<()>>,
     _spill_dir: Option<SpillDir>,
 }
+
+/// How long clients have to close their connections when the coordinator stops: nothing runs for them any more.
+const GOODBYE_TIME_MAX: Duration = Duration::from_secs(5);
 
 impl Coordinator {
     /// Binds the ports, then starts.
@@ -159,8 +163,12 @@ impl Coordinator {
         self.stop.cancel();
         // The sweepers have no end of their own.
         self.tasks.truncate(self.tasks.len().saturating_sub(2));
+        let deadline = Instant::now() + GOODBYE_TIME_MAX;
         for task in self.tasks.drain(..) {
-            task.await.map_err(|error| Error::internal(format!("the coordinator failed while stopping: {error}")))?;
+            // A client that stays connected and asks nothing does not hear of it; dropping the task closes the port.
+            if let Ok(ended) = timeout_at(deadline, task).await {
+                ended.map_err(|error| Error::internal(format!("the coordinator failed while stopping: {error}")))?;
+            }
         }
         if let Some(scheduler) = self.scheduler.take() {
             scheduler.stop().await;
@@ -193,7 +201,8 @@ impl Shared {
         lasting: Lasting,
     ) -> Result<Self> {
         let spill_path = spill_dir.map(|dir| dir.path().to_owned()).or(options.engine.spill_dir.clone());
-        let engine_options = EngineOptions { spill_dir: spill_path, ..options.engine.clone() };
+        let mut engine_options = EngineOptions { spill_dir: spill_path, ..options.engine.clone() };
+        allow_warehouse(&mut engine_options.storage.allowed_roots, lasting.warehouse.as_deref())?;
         let result_idle_max = Duration::from_secs(options.result_idle_seconds_max);
         let session_idle_max = Duration::from_secs(options.session_idle_seconds_max);
         let queries =
@@ -209,7 +218,10 @@ impl Shared {
             lasting.catalog,
             Arc::new(system),
             modes,
-            lasting.warehouse.as_deref(),
+            Warehouse {
+                location: lasting.warehouse.as_deref(),
+                sweep_after: Duration::from_secs(options.sweep_after_seconds),
+            },
         )?;
         let sessions = Sessions::new(Arc::clone(&engine), options.sessions_max, session_idle_max);
         let authentication = Authentication::new(users, options.anonymous, options.sessions_max, session_idle_max);
@@ -257,6 +269,19 @@ impl Ports {
             cluster: bind(options.cluster_address, CLUSTER_PORT, options.insecure).await?,
         })
     }
+}
+
+/// Managed tables lie where the settings say, wherever statements may go beside that.
+fn allow_warehouse(allowed_roots: &mut Vec<String>, warehouse: Option<&str>) -> Result<()> {
+    match warehouse {
+        _ if allowed_roots.is_empty() => {}
+        Some(warehouse) => allowed_roots.push(warehouse.to_owned()),
+        None => {
+            let message = "storage.allowed_roots needs a place for managed tables: give --data-dir or --warehouse";
+            return Err(Error::invalid(message));
+        }
+    }
+    Ok(())
 }
 
 fn address(listener: &Option<TcpListener>) -> Option<SocketAddr> {

@@ -19,6 +19,7 @@ mod query;
 mod scheduler;
 mod sessions;
 mod spill;
+mod submission;
 mod system;
 mod tickets;
 mod tls;

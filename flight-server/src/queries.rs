@@ -11,7 +11,8 @@ use futures::FutureExt;
 use parking_lot::Mutex;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::query::{Query, QuerySummary, Submission, Work, panicked};
+use crate::query::{Query, QuerySummary, Work, panicked};
+use crate::submission::Submission;
 
 /// All statements: those on their way, and the last ones that have ended.
 #[derive(Debug)]
@@ -44,7 +45,7 @@ impl Queries {
             let message = format!("the statement has {bytes} bytes, more than statement_bytes_max = {most}");
             return Err(Error::new(ErrorKind::Exhausted, message));
         }
-        let query = Arc::new(Query::new(session.user(), &submission.text));
+        let query = Query::new(session.user(), &submission.text);
         if let Some(id) = cancelled_id(&submission.text) {
             self.cancel(id, session.user())?;
             self.remember(&query);
@@ -60,7 +61,7 @@ impl Queries {
     /// # Errors
     /// `Invalid` if it is being run again already.
     pub(crate) fn repeat(&self, query: &Query, repeat: Repeat) -> Result<Arc<Query>> {
-        let again = Arc::new(Query::new(query.user(), query.text()));
+        let again = Query::new(query.user(), query.text());
         query.set_repeated(&again)?;
         self.begin(&again, Work::Again(repeat), true);
         Ok(again)

@@ -1,21 +1,23 @@
 //! One statement from its text to its last row: planned, carried out, read, ended; and read again.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Weak};
 use std::time::{Duration, Instant};
 
 use arrow::array::{Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use datafusion::execution::SendableRecordBatchStream;
 use engine::{
-    Effect, Error, ErrorKind, Mode, Progress, Repeat, Result, Running, Session, Started, Statement, grappe_options,
+    Effect, Error, ErrorKind, Mode, Progress, Repeat, Result, Running, Session, Started, Statement, Watch,
+    grappe_options,
 };
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
+
+use crate::submission::Submission;
 
 /// Characters of a statement that are remembered.
 const TEXT_CHARS_MAX: usize = 10_000;
@@ -64,6 +66,8 @@ struct Details {
     effect: Effect,
     schema: SchemaRef,
     running: Option<Arc<dyn Running>>,
+    /// The plan that a statement with an effect runs now.
+    step: Option<Arc<dyn Running>>,
     /// Parts of the result that nobody has come for.
     parts: Vec<Option<Part>>,
     parts_unfinished: usize,
@@ -91,45 +95,6 @@ impl std::fmt::Debug for Part {
     }
 }
 
-/// What a client asks to be run.
-#[derive(Debug, Clone)]
-pub(crate) struct Submission {
-    pub(crate) text: String,
-    /// A plan in place of the text.
-    pub(crate) substrait: Option<Bytes>,
-    /// Rows of parameters, `$1` in the first column.
-    pub(crate) parameters: Option<RecordBatch>,
-}
-
-impl Submission {
-    /// A statement without parameters.
-    pub(crate) fn plain(text: &str) -> Self {
-        Self { text: text.to_owned(), substrait: None, parameters: None }
-    }
-
-    /// A plan that a client has made itself.
-    pub(crate) fn substrait(plan: Bytes) -> Self {
-        Self { text: "-- a Substrait plan".to_owned(), substrait: Some(plan), parameters: None }
-    }
-
-    /// The statement that it is in `session`.
-    ///
-    /// # Errors
-    /// Those of planning.
-    pub(crate) async fn planned(&self, session: &Session) -> Result<Statement> {
-        match &self.substrait {
-            Some(plan) => session.plan_substrait(plan).await,
-            None => session.plan(&self.text).await,
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        self.text.len()
-            + self.substrait.as_ref().map_or(0, Bytes::len)
-            + self.parameters.as_ref().map_or(0, RecordBatch::get_array_memory_size)
-    }
-}
-
 /// What there is to do for a statement.
 #[derive(Debug)]
 pub(crate) enum Work {
@@ -146,12 +111,14 @@ pub(crate) enum Reading {
     /// What is stored of a statement with an effect.
     Stored(RecordBatch),
     /// It has been read, and can be run again.
-    Again(Repeat),
+    Again(Box<Repeat>),
 }
 
 /// One statement.
 #[derive(Debug)]
 pub(crate) struct Query {
+    /// For the statement, which tells what it runs.
+    this: Weak<Query>,
     id: String,
     user: Arc<str>,
     text: String,
@@ -160,6 +127,17 @@ pub(crate) struct Query {
     cancelled: CancellationToken,
     state: watch::Sender<QueryState>,
     details: Mutex<Details>,
+}
+
+impl Watch for Query {
+    fn runs(&self, mode: Mode, plan: &Arc<dyn Running>) {
+        let mut details = self.details.lock();
+        // A statement that writes is the coordinator's, and its rows come from wherever they are.
+        if details.effect != Effect::None && details.elapsed.is_none() {
+            details.mode = Some(mode);
+            details.step = Some(Arc::clone(plan));
+        }
+    }
 }
 
 /// What `system.queries` shows of a statement.
@@ -179,13 +157,14 @@ pub(crate) struct QuerySummary {
 
 impl Query {
     /// A statement of `user`'s that nothing has been done for.
-    pub(crate) fn new(user: &Arc<str>, text: &str) -> Self {
+    pub(crate) fn new(user: &Arc<str>, text: &str) -> Arc<Self> {
         let details = Details {
             mode: None,
             tag: "",
             effect: Effect::None,
             schema: Arc::new(Schema::empty()),
             running: None,
+            step: None,
             parts: Vec::new(),
             parts_unfinished: 0,
             repeat: None,
@@ -200,7 +179,8 @@ impl Query {
             left: false,
             work: None,
         };
-        Self {
+        Arc::new_cyclic(|this: &Weak<Self>| Self {
+            this: Weak::clone(this),
             id: Uuid::now_v7().to_string(),
             user: Arc::clone(user),
             text: text.chars().take(TEXT_CHARS_MAX).collect(),
@@ -209,7 +189,7 @@ impl Query {
             cancelled: CancellationToken::new(),
             state: watch::Sender::new(QueryState::Running),
             details: Mutex::new(details),
-        }
+        })
     }
 
     pub(crate) fn id(&self) -> &str {
@@ -235,7 +215,7 @@ impl Query {
     /// How far it is.
     pub(crate) fn progress(&self) -> Progress {
         let details = self.details.lock();
-        details.running.as_ref().map_or(details.progress, |running| running.progress())
+        details.running.as_ref().or(details.step.as_ref()).map_or(details.progress, |running| running.progress())
     }
 
     /// Waits until it is ready or has ended.
@@ -315,7 +295,7 @@ impl Query {
             ));
         }
         match &details.repeat {
-            Some(repeat) if details.parts.len() <= 1 => Ok(Reading::Again(repeat.clone())),
+            Some(repeat) if details.parts.len() <= 1 => Ok(Reading::Again(Box::new(repeat.clone()))),
             _ => Err(Error::invalid("the result has been read, and cannot be read again; run the statement again")),
         }
     }
@@ -384,7 +364,8 @@ impl Query {
         details.elapsed = Some(self.started.elapsed());
         details.ended_at = Some(Instant::now());
         // The plan can hold much memory; what it counted is kept.
-        if let Some(running) = details.running.take() {
+        let step = details.step.take();
+        if let Some(running) = details.running.take().or(step) {
             details.progress = running.progress();
         }
         let state = match &outcome {
@@ -496,7 +477,8 @@ impl Query {
         details.effect = statement.effect();
     }
 
-    async fn start(&self, session: &Session, statement: Statement) -> Result<Started> {
+    async fn start(&self, session: &Session, mut statement: Statement) -> Result<Started> {
+        statement.watch = Some(Weak::clone(&self.this) as Weak<dyn Watch>);
         let choice = session.choose(&statement).await?;
         self.details.lock().mode = Some(choice.execution.mode());
         session.start(&self.id, statement, choice).await

@@ -107,6 +107,8 @@ pub(crate) struct ServerSettings {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StorageSettings {
+    /// Paths and URLs of the directories that statements may read and write, beside the warehouse; all if there is none.
+    pub(crate) allowed_roots: Vec<String>,
     /// Most times a failed request is sent again.
     pub(crate) retries_max: usize,
     /// Seconds after which a failing request is given up.
@@ -170,6 +172,7 @@ impl Settings {
                 users: BTreeMap::new(),
             },
             storage: StorageSettings {
+                allowed_roots: Vec::new(),
                 retries_max: storage.retries_max,
                 retry_seconds_max: storage.retry_seconds_max,
                 connect_seconds_max: storage.connect_seconds_max,
@@ -321,6 +324,7 @@ impl StorageSettings {
             s3: hidden(&self.s3),
             gcs: hidden(&self.gcs),
             azure: hidden(&self.azure),
+            allowed_roots: self.allowed_roots.clone(),
             retries_max: self.retries_max,
             retry_seconds_max: self.retry_seconds_max,
             connect_seconds_max: self.connect_seconds_max,

@@ -4,6 +4,7 @@ import base64
 import json
 import socket
 import subprocess
+import time
 
 import adbc_driver_flightsql.dbapi as flightsql
 import adbc_driver_manager

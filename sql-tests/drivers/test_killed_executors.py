@@ -97,6 +97,9 @@ def test_rows_are_exact_and_no_file_is_left_over(cluster, cursor, watcher, state
     killed = kill_one_that_writes(watcher, warehouse, before, thread)
     thread.join()
     assert killed and not errors, errors
+    ran = "SELECT mode, tasks > 1, rows FROM system.queries WHERE statement LIKE '%md5%' AND state = 'finished' " \
+          "ORDER BY started DESC LIMIT 1"
+    assert rows(watcher, ran) == [("staged", True, ROWS)]
     exact = [(ROWS, ROWS * (ROWS - 1) // 2, ROWS)]
     assert rows(watcher, "SELECT count(*), sum(n), count(DISTINCT n) FROM spread") == exact
     place = directory(watcher, "spread")

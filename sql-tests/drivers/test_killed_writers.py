@@ -8,7 +8,7 @@ import time
 import adbc_driver_manager
 import pytest
 
-from lake import ask, assert_soon, data_files, directory, named_files, rows
+from lake import ask, assert_soon, data_files, directory, is_retryable, named_files, rows
 from servers import Server
 
 # Python complains about connections that cannot say goodbye.
@@ -124,6 +124,34 @@ def test_a_file_that_was_being_written_goes_away(tmp_path):
     assert again.stop() == 0
 
 
+LONG = "SELECT value AS n, md5(CAST(value AS VARCHAR)) AS text FROM range(0, 15000000)"
+
+
+@pytest.mark.parametrize("statement", ["INSERT INTO long", "CREATE OR REPLACE TABLE long AS"])
+def test_who_writes_for_longer_than_files_stay_keeps_them(tmp_path, statement):
+    server = Server(tmp_path, GRAPPE_SERVER__SWEEP_AFTER_SECONDS="1")
+    with server.connect() as connection, connection.cursor() as cursor:
+        rows(cursor, "CREATE TABLE long (n BIGINT, text VARCHAR)")
+        rows(cursor, f"{statement} {LONG}")
+        assert rows(cursor, "SELECT count(*), count(DISTINCT n) FROM long") == [(15_000_000, 15_000_000)]
+    assert server.stop() == 0
+
+
+@pytest.mark.parametrize("statement", ["INSERT INTO long", "CREATE OR REPLACE TABLE long AS"])
+def test_who_was_taken_for_dead_does_not_commit(tmp_path, statement):
+    # One renews what it writes every few hours, and the other waits for a second only.
+    patient, hasty = Server(tmp_path), Server(tmp_path, GRAPPE_SERVER__SWEEP_AFTER_SECONDS="1")
+    ask(patient, "CREATE TABLE long AS SELECT 1 AS n, 'x' AS text")
+    with pytest.raises(adbc_driver_manager.Error, match="was swept") as raised:
+        ask(patient, f"{statement} {LONG}")
+    assert is_retryable(raised.value)
+    for server in (patient, hasty):
+        assert ask(server, "SELECT * FROM long") == [(1, "x")]
+    ask(hasty, f"{statement} SELECT 2 AS n, 'y' AS text")
+    assert (2, "y") in ask(patient, "SELECT * FROM long")
+    assert (patient.stop(), hasty.stop()) == (0, 0)
+
+
 @pytest.mark.parametrize("rows_before", [0, ROWS])
 def test_a_query_that_fails_half_way_leaves_nothing(tmp_path, rows_before):
     server = Server(tmp_path)
@@ -143,4 +171,23 @@ def test_a_query_that_fails_half_way_leaves_nothing(tmp_path, rows_before):
         assert rows(cursor, "SELECT count(*) FROM whole") == [(rows_before,)]
         assert_soon(lambda: data_files(place) == named_files(place), lambda: data_files(place) ^ named_files(place))
         assert_soon(lambda: places_with_files(place.parent) == {place.name}, lambda: places_with_files(place.parent))
+    assert server.stop() == 0
+
+
+def test_a_full_disk_ends_the_write_and_nothing_else(tmp_path):
+    # What a file may hold stands for what the disk may hold: the write fails in the middle either way.
+    server = Server(tmp_path, file_bytes_max=4 << 20)
+    many = "SELECT value AS n, md5(CAST(value AS VARCHAR)) AS text FROM range(0, 2000000)"
+    with server.connect() as connection, connection.cursor() as cursor:
+        rows(cursor, "CREATE TABLE kept AS SELECT 1 AS n, 'x' AS text")
+        place = directory(cursor, "kept")
+        for sql in (f"INSERT INTO kept {many}", f"CREATE TABLE more AS {many}", f"COPY ({many}) TO '{tmp_path}/out' STORED AS CSV"):
+            with pytest.raises(adbc_driver_manager.Error, match="(?i)too large|no space|disk is full") as raised:
+                rows(cursor, sql)
+            assert "(ResourceExhausted;" in str(raised.value), str(raised.value)
+        assert rows(cursor, "SELECT * FROM kept") == [(1, "x")]
+        assert_soon(lambda: data_files(place) == named_files(place), lambda: data_files(place) ^ named_files(place))
+        rows(cursor, "INSERT INTO kept VALUES (2, 'y')")
+        assert rows(cursor, "SELECT count(*) FROM kept") == [(2,)]
+        assert not list(tmp_path.glob("*out*"))
     assert server.stop() == 0

@@ -1,6 +1,9 @@
 """Tables that we keep: they last, every process sees them at once, and what breaks their rules is refused."""
 
 import subprocess
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import adbc_driver_manager
 import pyarrow as pa
@@ -83,6 +86,25 @@ def test_a_dropped_table_is_gone_from_its_name_and_then_from_disk(tmp_path):
     assert server.stop() == 0
 
 
+def test_a_statement_that_fails_at_a_place_of_ones_own_leaves_what_is_there(tmp_path):
+    server, place, other = Server(tmp_path / "data"), tmp_path / "place", tmp_path / "other"
+    other.mkdir()
+    (other / "mine.parquet").write_text("not ours")
+    with server.connect() as connection, connection.cursor() as cursor:
+        rows(cursor, f"CREATE TABLE one LOCATION '{place}' AS SELECT 7 AS n")
+        for sql in ("CREATE TABLE two (n BIGINT) LOCATION '{}'", "CREATE TABLE two LOCATION '{}' AS SELECT 8 AS n"):
+            with pytest.raises(adbc_driver_manager.Error, match="already exists"):
+                rows(cursor, sql.format(place))
+        with pytest.raises(adbc_driver_manager.Error, match="division by zero"):
+            rows(cursor, f"CREATE TABLE two LOCATION '{other}' AS SELECT 1 / (5 - value) AS n FROM range(10)")
+        assert rows(cursor, "SELECT n FROM one") == [(7,)]
+        assert_soon(lambda: data_files(other) == {"mine.parquet"}, lambda: data_files(other))
+        rows(cursor, "DROP TABLE one")
+        rows(cursor, f"CREATE EXTERNAL TABLE one STORED AS DELTA LOCATION '{place}'")
+        assert rows(cursor, "SELECT n FROM one") == [(7,)]
+    assert server.stop() == 0
+
+
 def test_a_damaged_log_is_named(tmp_path):
     server = Server(tmp_path)
     with server.connect() as connection, connection.cursor() as cursor:
@@ -150,3 +172,70 @@ def test_rows_that_are_left_out_break_no_rule(cursor):
     )
     assert rows(cursor, "SELECT count(*), sum(id) FROM ruled") == [(52, 49 * 50 // 2)]
     rows(cursor, "DROP TABLE ruled")
+
+
+def test_what_is_sent_is_not_changed_unseen(cursor):
+    whole, fraction = pa.array([1_000, None], pa.timestamp("ns")), pa.array([1_001, None], pa.timestamp("ns"))
+    cursor.adbc_ingest("sent", pa.table({"t": whole}), mode="replace")
+    assert rows(cursor, "SELECT count(t) FROM sent") == [(1,)]
+    for mode in ("append", "replace"):
+        with pytest.raises(adbc_driver_manager.Error, match='"t" has times with parts of a microsecond'):
+            cursor.adbc_ingest("sent", pa.table({"t": fraction}), mode=mode)
+    assert rows(cursor, "SELECT count(*) FROM sent") == [(2,)]
+    with pytest.raises(adbc_driver_manager.Error, match='"id" and "Id" differ in case only'):
+        cursor.adbc_ingest("sent", pa.table({"id": [1], "Id": [2]}), mode="replace")
+    rows(cursor, "DROP TABLE sent")
+
+
+@pytest.mark.parametrize("name", ["a/b", "a.csv", "../up", "ü \"q\" 'x'"])
+def test_a_name_that_looks_like_a_path_is_a_name(cursor, name):
+    quoted = '"' + name.replace('"', '""') + '"'
+    for mode, count in (("create", 1), ("append", 2), ("replace", 1)):
+        cursor.adbc_ingest(name, pa.table({"n": [1]}), mode=mode)
+        assert rows(cursor, f"SELECT count(*) FROM {quoted}") == [(count,)]
+    rows(cursor, f"DROP TABLE {quoted}")
+
+
+def test_of_two_that_replace_a_table_that_is_not_there_both_do(tmp_path):
+    server = Server(tmp_path)
+
+    def replace(number):
+        with server.connect() as connection, connection.cursor() as cursor:
+            cursor.adbc_ingest("raced", pa.table({"n": [number]}), mode="replace")
+
+    for _ in range(5):
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(replace, range(4)))
+        assert len(ask(server, "SELECT n FROM raced")) == 1
+        ask(server, "DROP TABLE raced")
+    assert server.stop() == 0
+
+
+def test_a_view_that_lasts_does_not_stand_on_one_that_does_not(cursor):
+    rows(cursor, "CREATE TEMPORARY VIEW passing AS SELECT 1 AS x")
+    with pytest.raises(adbc_driver_manager.Error, match="cannot read a temporary view"):
+        rows(cursor, "CREATE VIEW lasting AS SELECT * FROM passing")
+    rows(cursor, "CREATE TEMPORARY VIEW another AS SELECT * FROM passing")
+    assert rows(cursor, "SELECT x FROM another") == [(1,)]
+    rows(cursor, "DROP VIEW another")
+    rows(cursor, "DROP VIEW passing")
+
+
+def test_a_long_write_leaves_turns_for_others_and_an_idle_client_does_not_keep_the_server(tmp_path):
+    server = Server(tmp_path)
+    with server.connect() as idle, server.connect() as writer, server.connect() as other:
+        with writer.cursor() as writing, other.cursor() as asking:
+            endless = "CREATE TABLE endless AS SELECT value FROM range(0, 1000000000000)"
+            thread = threading.Thread(target=lambda: pytest.raises(adbc_driver_manager.Error, rows, writing, endless))
+            thread.start()
+            running = "SELECT id FROM system.queries WHERE statement LIKE 'CREATE TABLE endless%' AND state = 'running'"
+            assert_soon(lambda: rows(asking, running), lambda: "it does not run")
+            begun = time.monotonic()
+            for _ in range(20):
+                assert rows(asking, "SELECT 1") == [(1,)]
+            [(query,)] = rows(asking, running)
+            rows(asking, f"CANCEL QUERY '{query}'")
+            thread.join()
+            assert time.monotonic() - begun < 10
+        assert rows(idle.cursor(), "SELECT 1") == [(1,)]
+        assert server.stop() == 0

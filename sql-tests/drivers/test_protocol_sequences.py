@@ -247,7 +247,6 @@ def test_jdbc_sets_parameters_and_runs_again(connect):
         driver.info("CommandPreparedStatementQuery", {1: handle})
 
 
-@pytest.mark.xfail(strict=True, reason="parameters of an INSERT into a table are announced as string views")
 def test_jdbc_adds_a_batch_of_rows(connect, table):
     driver = connect()
     handle, columns, parameters = driver.prepare("INSERT INTO wines(id, name) VALUES (?, ?)")

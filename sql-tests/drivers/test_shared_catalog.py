@@ -112,7 +112,7 @@ def test_while_the_catalog_is_away_statements_say_so_and_then_work_again(servers
     assert ask(servers[1], f"SELECT sum(n) FROM {lasting}") == [(3,)]
 
 
-@pytest.mark.parametrize("sql", ["SELECT 10", "SELECT max(n) FROM (VALUES (10)) AS v (n)"])
+@pytest.mark.parametrize("sql", ["SELECT 10", "SELECT max(n) FROM (VALUES (10)) AS v (n)", "SELECT count(*) FROM range(0, 10)"])
 def test_what_names_no_table_needs_no_catalog(servers, postgres, sql):
     with servers[0].connect() as connection, connection.cursor() as cursor:
         postgres.stop()

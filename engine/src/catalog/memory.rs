@@ -20,11 +20,25 @@ struct Schema {
     tables: BTreeMap<String, TableEntry>,
 }
 
+/// A location that no table has.
+#[derive(Debug, Clone, Copy)]
+struct Unclaimed {
+    since: Instant,
+    /// Whether somebody has begun to sweep it.
+    is_claimed: bool,
+}
+
+impl Unclaimed {
+    fn now() -> Self {
+        Self { since: Instant::now(), is_claimed: false }
+    }
+}
+
 #[derive(Debug)]
 struct Contents {
     schemas: BTreeMap<String, Schema>,
-    /// Locations that no table has, and since when.
-    to_sweep: BTreeMap<String, Instant>,
+    /// Locations that no table has.
+    to_sweep: BTreeMap<String, Unclaimed>,
     next_id: u64,
 }
 
@@ -75,7 +89,7 @@ impl Contents {
 
     fn discard(&mut self, definition: &TableDefinition) {
         if let Some(location) = definition.managed_location() {
-            self.to_sweep.insert(location.to_owned(), Instant::now());
+            self.to_sweep.insert(location.to_owned(), Unclaimed::now());
         }
     }
 }
@@ -214,14 +228,27 @@ impl Catalog for MemoryCatalog {
     }
 
     async fn reserve_location(&self, location: &str) -> Result<()> {
-        self.contents.write().to_sweep.insert(location.to_owned(), Instant::now());
+        self.contents.write().to_sweep.insert(location.to_owned(), Unclaimed::now());
+        Ok(())
+    }
+
+    async fn renew_location(&self, location: &str) -> Result<()> {
+        let mut contents = self.contents.write();
+        let reserved = contents.to_sweep.get_mut(location).filter(|reserved| !reserved.is_claimed);
+        *reserved.ok_or_else(|| swept(location))? = Unclaimed::now();
         Ok(())
     }
 
     async fn locations_to_sweep(&self, untouched_for: Duration) -> Result<Vec<String>> {
         let contents = self.contents.read();
-        let old = contents.to_sweep.iter().filter(|(_, since)| since.elapsed() >= untouched_for);
+        let old = contents.to_sweep.iter().filter(|(_, place)| place.since.elapsed() >= untouched_for);
         Ok(old.map(|(location, _)| location.clone()).collect())
+    }
+
+    async fn claim_location(&self, location: &str, untouched_for: Duration) -> Result<bool> {
+        let mut contents = self.contents.write();
+        let old = contents.to_sweep.get_mut(location).filter(|place| place.since.elapsed() >= untouched_for);
+        Ok(old.map(|place| place.is_claimed = true).is_some())
     }
 
     async fn forget_location(&self, location: &str) -> Result<()> {
@@ -261,6 +288,14 @@ pub(crate) fn no_table(name: &TableName, kind: Option<TableKind>) -> Error {
 
 pub(crate) fn table_exists(name: &TableName, kind: TableKind) -> Error {
     Error::already_exists(format!("{kind} \"{name}\" already exists"))
+}
+
+/// Who wrote to a location was silent for so long that it was taken for dead.
+pub(crate) fn swept(location: &str) -> Error {
+    Error::unavailable(format!(
+        "what was written to {location} was swept, because nobody had renewed it for longer than \
+         server.sweep_after_seconds: run the statement again"
+    ))
 }
 
 /// The table with the id that was seen has gone, or another has its name.

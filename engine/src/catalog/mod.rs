@@ -127,8 +127,17 @@ pub trait Catalog: std::fmt::Debug + Send + Sync {
     /// Those of the keeper.
     async fn reserve_location(&self, location: &str) -> Result<()>;
 
+    /// Says that a location which was reserved is still being written to.
+    ///
+    /// # Errors
+    /// `Unavailable` if somebody has begun to sweep it: what was written may be gone.
+    async fn renew_location(&self, location: &str) -> Result<()>;
+
     /// Locations that no table has any more, or never had, and that nobody has touched for so long.
     async fn locations_to_sweep(&self, untouched_for: Duration) -> Result<Vec<String>>;
+
+    /// Takes a location away from those who may still write to it; whether it was there, untouched for so long.
+    async fn claim_location(&self, location: &str, untouched_for: Duration) -> Result<bool>;
 
     /// Forgets a location that has been swept.
     async fn forget_location(&self, location: &str) -> Result<()>;

@@ -138,8 +138,16 @@ impl Catalog for SessionCatalog {
         self.shared.reserve_location(location).await
     }
 
+    async fn renew_location(&self, location: &str) -> Result<()> {
+        self.shared.renew_location(location).await
+    }
+
     async fn locations_to_sweep(&self, untouched_for: Duration) -> Result<Vec<String>> {
         self.shared.locations_to_sweep(untouched_for).await
+    }
+
+    async fn claim_location(&self, location: &str, untouched_for: Duration) -> Result<bool> {
+        self.shared.claim_location(location, untouched_for).await
     }
 
     async fn forget_location(&self, location: &str) -> Result<()> {

@@ -74,6 +74,8 @@ pub(crate) enum StandIn {
     Version(String, VersionAt),
     /// Rows that the statement brings with it.
     Rows(Arc<dyn TableProvider>),
+    /// No table, whatever the catalog says: a function that is called, or a table that is being made.
+    Nothing,
 }
 
 /// Names that only one statement has.
@@ -157,6 +159,7 @@ impl CatalogView {
 
     async fn open(self: &Arc<Self>, name: &TableName) -> Result<Option<Arc<dyn TableProvider>>> {
         match self.stand_ins.get(&name.table) {
+            Some(StandIn::Nothing) => return Ok(None),
             Some(StandIn::Rows(rows)) => return Ok(Some(Arc::clone(rows))),
             Some(StandIn::Version(table, at)) => {
                 let name = TableName { schema: name.schema.clone(), table: table.clone() };

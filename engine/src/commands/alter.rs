@@ -15,8 +15,7 @@ use super::Named;
 use super::maintain::all_rows;
 use super::shape::Shape;
 use crate::catalog::{Catalog, DeltaDefinition, TableDefinition};
-use crate::config::grappe_options;
-use crate::delta::{NewRows, WriteTarget, altered, file_schema, meant_schema, stored_schema};
+use crate::delta::{altered, file_schema, meant_schema, stored_schema};
 use crate::session::Session;
 use crate::sql::{Names, Statement, TableChange};
 use crate::writes::{Change, Try, WrittenFiles, refuse_unchangeable, removals, with_checks};
@@ -110,14 +109,8 @@ impl Change<'_> {
         let columns = meant_schema(stored);
         let rows = self.in_shape(table, shape)?;
         let rows = with_checks(&self.statement.state, &table.name.to_string(), &columns, &shape.checks, rows)?;
-        let target = WriteTarget {
-            location: table.snapshot.location().to_owned(),
-            columns: file_schema(stored),
-            partition_columns: shape.partition_columns.clone(),
-            prefix: self.query_id.to_owned(),
-            file_bytes_target: grappe_options(self.statement.state.config()).file_bytes_target,
-        };
-        let written = self.write_to(target, &self.name, |target| NewRows::new(columns, target), rows).await?;
+        let (location, directories) = (table.snapshot.location(), shape.partition_columns.clone());
+        let written = self.write_to(location, file_schema(stored), directories, rows).await?;
         Ok((written.files.into_iter().map(Action::Add).collect(), written.guard))
     }
 

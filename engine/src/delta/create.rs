@@ -30,11 +30,17 @@ pub(crate) struct NewTable {
 }
 
 impl NewTable {
-    /// Makes it, with the rows of `files`.
+    /// Makes it, with the rows of `files`. The log keeps the name of the `transaction`.
     ///
     /// # Errors
     /// `AlreadyExists` if there is a table at the location; `Invalid` for a property that Delta Lake has not.
-    pub(crate) async fn create(&self, runtime: &RuntimeEnv, files: Vec<Add>, query_id: &str) -> Result<()> {
+    pub(crate) async fn create(
+        &self,
+        runtime: &RuntimeEnv,
+        files: Vec<Add>,
+        query_id: &str,
+        transaction: &str,
+    ) -> Result<()> {
         let checks = self.checks.iter().map(|(name, sql)| (format!("{CONSTRAINT_PREFIX}{name}"), sql.clone()));
         let properties_of_table = self.properties.iter().map(|(key, value)| (key.clone(), value.clone())).chain(checks);
         let mut builder = CreateBuilder::new()
@@ -43,7 +49,7 @@ impl NewTable {
             .with_partition_columns(self.partition_columns.clone())
             .with_configuration(properties_of_table.map(|(key, value)| (key, Some(value))))
             .with_raise_if_key_not_exists(false)
-            .with_commit_properties(properties(query_id, query_id))
+            .with_commit_properties(properties(query_id, transaction))
             .with_actions(files.into_iter().map(Action::Add).chain([new_protocol(&self.columns, &self.checks)?]));
         if let Some(comment) = &self.comment {
             builder = builder.with_comment(comment);

@@ -85,14 +85,17 @@ fn copy_of(error: &object_store::Error) -> DataFusionError {
     }))
 }
 
-/// What the operating system said, if it did.
+/// What the operating system said, if it did; an error of a writer may hold one of a store, and that one of the system.
 fn io_kind(error: &(dyn StdError + 'static)) -> Option<std::io::ErrorKind> {
     let mut current = Some(error);
     while let Some(error) = current {
-        if let Some(io) = error.downcast_ref::<std::io::Error>() {
-            return Some(io.kind());
-        }
-        current = error.source();
+        current = match error.downcast_ref::<std::io::Error>() {
+            Some(io) => match io.get_ref() {
+                Some(inner) => Some(inner),
+                None => return Some(io.kind()),
+            },
+            None => error.source(),
+        };
     }
     None
 }
@@ -108,7 +111,8 @@ fn inner_error(error: &(dyn StdError + 'static)) -> Option<Error> {
             return Some(Error::from(copy_of(store)));
         }
         if let Some(io) = error.downcast_ref::<std::io::Error>() {
-            return Some(Error::from(DataFusionError::IoError(std::io::Error::new(io.kind(), io.to_string()))));
+            let kind = io_kind(io).unwrap_or(io.kind());
+            return Some(Error::from(DataFusionError::IoError(std::io::Error::new(kind, io.to_string()))));
         }
         if let Some(DataFusionError::ResourcesExhausted(message)) = error.downcast_ref::<DataFusionError>() {
             return Some(Error::from(DataFusionError::ResourcesExhausted(message.clone())));

@@ -9,7 +9,6 @@
 //! | [`tables`] | the newest version of each table, kept from one statement to the next |
 //! | [`snapshot`] | one version of a table: columns, files, constraints |
 //! | [`provider`] | that version as DataFusion's table |
-//! | [`write`] | the plan node that writes files, and says what it wrote |
 //! | [`commit`] | what was written becomes the next version, once |
 //! | [`create`] | new tables |
 //! | [`sweep`] | files that no version names |
@@ -22,25 +21,22 @@ mod commit;
 mod create;
 mod error;
 mod named;
-mod new_rows;
 mod provider;
 mod snapshot;
 mod special;
-
 mod store;
 mod sweep;
 mod tables;
 mod types;
-mod write;
 
 pub(crate) use alter::altered;
 pub(crate) use commit::{NotCommitted, commit, properties as commit_properties};
 pub(crate) use create::NewTable;
 pub(crate) use error::delta_error;
-pub(crate) use new_rows::NewRows;
+pub(crate) use named::NamedStore;
 pub(crate) use provider::{DeltaProvider, FILE_COLUMN};
 pub(crate) use snapshot::Snapshot;
+pub(crate) use store::{parse, path_of};
 pub(crate) use sweep::{sweep_query, sweep_table};
 pub(crate) use tables::{DeltaTables, VersionAt};
-pub(crate) use types::{file_schema, meant_schema, schema_from_bytes, schema_to_bytes, stored_schema};
-pub(crate) use write::{WriteFilesExec, WriteTarget, written_files};
+pub(crate) use types::{file_schema, meant_schema, stored_schema};

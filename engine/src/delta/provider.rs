@@ -25,9 +25,10 @@ use datafusion::physical_plan::empty::EmptyExec;
 use datafusion_datasource::compute_all_files_statistics;
 
 use super::snapshot::{DataFile, Snapshot};
-use super::write::{WriteFilesExec, WriteTarget};
+use super::types::file_schema;
 use crate::Error;
 use crate::catalog::TableStatistics;
+use crate::sinks::{WriteFilesExec, WriteKind, WriteTarget};
 
 /// Column that says in which file a row lies, for statements that change rows.
 pub(crate) const FILE_COLUMN: &str = "__grappe_file";
@@ -43,8 +44,6 @@ pub(crate) struct DeltaProvider {
     only: Option<Arc<HashSet<Arc<str>>>>,
     has_file_column: bool,
     wants_views: bool,
-    /// Where rows that are inserted go.
-    target: Option<Arc<WriteTarget>>,
 }
 
 impl DeltaProvider {
@@ -58,7 +57,6 @@ impl DeltaProvider {
             only: None,
             has_file_column: false,
             wants_views,
-            target: None,
         };
         provider.schema = provider.shown_schema();
         provider
@@ -92,11 +90,6 @@ impl DeltaProvider {
     /// Only these files.
     pub(crate) fn with_only(&self, files: HashSet<Arc<str>>) -> Self {
         Self { only: Some(Arc::new(files)), ..self.clone() }
-    }
-
-    /// With a place for rows that are inserted.
-    pub(crate) fn with_target(&self, target: Arc<WriteTarget>) -> Self {
-        Self { target: Some(target), ..self.clone() }
     }
 
     /// The version that it reads.
@@ -190,7 +183,9 @@ impl DeltaProvider {
         }
     }
 
-    fn refuse_special(&self) -> Result<()> {
+    /// # Errors
+    /// `Invalid` for a table whose files say less than its log.
+    pub(crate) fn refuse_special(&self) -> Result<()> {
         match self.snapshot.is_special() {
             Some(reason) => {
                 let table = self.snapshot.location();
@@ -270,8 +265,7 @@ impl TableProvider for DeltaProvider {
         format.create_physical_plan(state, config).await
     }
 
-    /// The rows go to files, one or more for each part of `input`; what comes out says which. They become rows of the
-    /// table when that is committed.
+    /// A plan that is looked at: what writes has a target of its own, and a commit after it.
     async fn insert_into(
         &self,
         _state: &dyn Session,
@@ -279,10 +273,12 @@ impl TableProvider for DeltaProvider {
         _operation: InsertOp,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         self.refuse_special()?;
-        let target = match &self.target {
-            Some(target) => Arc::clone(target),
-            None => Arc::new(WriteTarget::explained(&self.snapshot)),
+        let target = WriteTarget {
+            location: self.snapshot.location().to_owned(),
+            columns: file_schema(self.snapshot.stored()),
+            partition_columns: self.snapshot.partition_columns(),
+            kind: WriteKind::Table { prefix: String::new(), file_bytes_target: u64::MAX },
         };
-        Ok(Arc::new(WriteFilesExec::new(input, target)))
+        Ok(Arc::new(WriteFilesExec::new(input, Arc::new(target))))
     }
 }

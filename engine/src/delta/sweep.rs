@@ -13,7 +13,7 @@ use object_store::{ObjectMeta, ObjectStore};
 use super::error::delta_error;
 use super::named::NamedStore;
 use super::store::{log_store, parse, path_of};
-use crate::{ErrorKind, Result};
+use crate::Result;
 
 /// Removes the files that a query has written below `location`, but for `kept`, whose paths are relative to it. Nothing is
 /// removed if the query has been committed after all and `kept` does not say what belongs.
@@ -56,11 +56,12 @@ fn remove_half_written(directory: &std::path::Path, prefix: &str) {
 
 /// Whether the log of a table knows the query as a transaction: a commit may have been made although it seemed to fail.
 async fn is_committed(runtime: &RuntimeEnv, location: &str, query_id: &str) -> Result<bool> {
-    let mut table = DeltaTable::new(log_store(runtime, location)?);
-    if let Err(error) = table.load().await {
-        let error = delta_error(error, location);
-        return if error.kind == ErrorKind::NotFound { Ok(false) } else { Err(error) };
+    let log = log_store(runtime, location)?;
+    if !log.is_delta_table_location().await.map_err(|error| delta_error(error, location))? {
+        return Ok(false);
     }
+    let mut table = DeltaTable::new(log);
+    table.load().await.map_err(|error| delta_error(error, location))?;
     let state = table.snapshot().map_err(|error| delta_error(error, location))?;
     let known = state.transaction_version(table.log_store().as_ref(), query_id).await;
     Ok(known.map_err(|error| delta_error(error, location))?.is_some())

@@ -7,10 +7,8 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Fields, IntervalUnit, Schema, SchemaRef, TimeUnit};
-use datafusion::arrow::ipc::convert::{IpcSchemaEncoder, fb_to_schema};
-use datafusion::arrow::ipc::root_as_schema;
-use datafusion::arrow::ipc::writer::DictionaryTracker;
 
+use crate::schema_bytes::{schema_from_bytes, schema_to_bytes};
 use crate::{Error, Result};
 
 /// Key of a field's metadata: the field as it was meant, as a schema of Arrow's IPC format, in base64.
@@ -63,19 +61,8 @@ fn encode(field: &Field) -> String {
 }
 
 fn decode(text: &str) -> Option<Field> {
-    let schema = schema_from_bytes(&STANDARD.decode(text).ok()?)?;
+    let schema = schema_from_bytes(&STANDARD.decode(text).ok()?).ok()?;
     Some(schema.fields().first()?.as_ref().clone())
-}
-
-/// A schema in Arrow's IPC format.
-pub(crate) fn schema_to_bytes(schema: &Schema) -> Vec<u8> {
-    let mut dictionaries = DictionaryTracker::new(true);
-    IpcSchemaEncoder::new().with_dictionary_tracker(&mut dictionaries).schema_to_fb(schema).finished_data().to_vec()
-}
-
-/// What [`schema_to_bytes`] wrote; nothing if it is damaged.
-pub(crate) fn schema_from_bytes(bytes: &[u8]) -> Option<Schema> {
-    Some(fb_to_schema(root_as_schema(bytes).ok()?))
 }
 
 /// Ways to hold values in memory, and a column of nothing but nulls: a table has the plain type.

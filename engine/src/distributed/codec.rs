@@ -1,6 +1,7 @@
 //! How plan nodes travel: Ballista's codec, and ours for the nodes that only we know.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ballista_core::serde::{BallistaCodec, BallistaLogicalExtensionCodec, BallistaPhysicalExtensionCodec};
@@ -13,8 +14,9 @@ use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConve
 use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
 use prost::Message;
 
-use crate::delta::{WriteFilesExec, WriteTarget, schema_from_bytes, schema_to_bytes};
 use crate::functions::range::{Series, SeriesKind, SeriesSource, column_indices, scan_builder};
+use crate::schema_bytes::{schema_from_bytes, schema_to_bytes};
+use crate::sinks::{CopyFormat, WriteFilesExec, WriteKind, WriteTarget};
 
 /// First bytes of a node of ours. No message of Ballista's starts so: `g` would be a field of an unknown wire type.
 const PREFIX: &[u8] = b"grappe\x01";
@@ -86,27 +88,60 @@ struct WriteNode {
     prefix: String,
     #[prost(uint64, tag = "5")]
     file_bytes_target: u64,
+    /// Set if the files are no table's.
+    #[prost(message, optional, tag = "6")]
+    copy: Option<CopyNode>,
+}
+
+/// What [`CopyFormat`] consists of.
+#[derive(Clone, PartialEq, Message)]
+struct CopyNode {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(btree_map = "string, string", tag = "2")]
+    options: BTreeMap<String, String>,
+    #[prost(bool, tag = "3")]
+    is_one_file: bool,
+    #[prost(bool, tag = "4")]
+    is_in_place: bool,
+    #[prost(bool, tag = "5")]
+    keeps_partition_columns: bool,
 }
 
 fn encode_write(target: &WriteTarget) -> WriteNode {
-    WriteNode {
+    let mut node = WriteNode {
         location: target.location.clone(),
         columns: schema_to_bytes(&target.columns),
         partition_columns: target.partition_columns.clone(),
-        prefix: target.prefix.clone(),
-        file_bytes_target: target.file_bytes_target,
+        ..WriteNode::default()
+    };
+    match target.kind.clone() {
+        WriteKind::Table { prefix, file_bytes_target } => {
+            node.prefix = prefix;
+            node.file_bytes_target = file_bytes_target;
+        }
+        WriteKind::Copy(CopyFormat { name, options, is_one_file, is_in_place, keeps_partition_columns }) => {
+            node.copy = Some(CopyNode { name, options, is_one_file, is_in_place, keeps_partition_columns });
+        }
     }
+    node
 }
 
 fn decode_write(bytes: &[u8], input: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     let node = WriteNode::decode(bytes).map_err(|error| DataFusionError::External(Box::new(error)))?;
-    let columns = schema_from_bytes(&node.columns);
+    let columns = schema_from_bytes(&node.columns)
+        .map_err(|error| internal_datafusion_err!("a writer's columns cannot be read: {error}"))?;
+    let kind = match node.copy {
+        None => WriteKind::Table { prefix: node.prefix, file_bytes_target: node.file_bytes_target },
+        Some(CopyNode { name, options, is_one_file, is_in_place, keeps_partition_columns }) => {
+            WriteKind::Copy(CopyFormat { name, options, is_one_file, is_in_place, keeps_partition_columns })
+        }
+    };
     let target = WriteTarget {
         location: node.location,
-        columns: Arc::new(columns.ok_or_else(|| internal_datafusion_err!("a writer's columns cannot be read"))?),
+        columns: Arc::new(columns),
         partition_columns: node.partition_columns,
-        prefix: node.prefix,
-        file_bytes_target: node.file_bytes_target,
+        kind,
     };
     Ok(Arc::new(WriteFilesExec::new(input, Arc::new(target))))
 }

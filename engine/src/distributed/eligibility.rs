@@ -18,8 +18,9 @@ use datafusion::datasource::{ViewTable, empty::EmptyTable};
 use datafusion::logical_expr::{DmlStatement, Expr, ExprSchemable, LogicalPlan, TableScan};
 
 use crate::catalog::GlobTable;
-use crate::delta::{DeltaProvider, NewRows};
+use crate::delta::DeltaProvider;
 use crate::functions::range::SeriesTable;
+use crate::sinks::RowsInto;
 
 /// `Ok` if every node of `plan` can run on executors, else the reason in a few words.
 pub fn can_distribute(plan: &LogicalPlan) -> Result<(), String> {
@@ -117,10 +118,10 @@ fn reads_files(plan: &LogicalPlan) -> bool {
     plan.exists(is_file).unwrap_or(true)
 }
 
-/// Rows go to the files of a Delta table from wherever they are; another table is the coordinator's.
+/// Rows go to files from wherever they are; another table is the coordinator's.
 fn write_refusal(dml: &DmlStatement) -> Option<String> {
     let takes_files = source_as_provider(&dml.target)
-        .is_ok_and(|provider| provider.is::<NewRows>() || provider.is::<DeltaProvider>());
+        .is_ok_and(|provider| provider.is::<RowsInto>() || provider.is::<DeltaProvider>());
     let name = &dml.table_name;
     (!takes_files).then(|| format!("only the coordinator can write to \"{name}\""))
 }

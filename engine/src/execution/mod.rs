@@ -53,6 +53,12 @@ pub struct Progress {
     pub tasks_total: u64,
 }
 
+/// Is told of every plan that a statement runs: one that writes may run several.
+pub trait Watch: std::fmt::Debug + Send + Sync {
+    /// A plan has been started.
+    fn runs(&self, mode: Mode, plan: &Arc<dyn Running>);
+}
+
 /// Whether a mode can run something now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Availability {

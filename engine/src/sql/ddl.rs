@@ -25,7 +25,7 @@ use crate::config::CATALOG;
 use crate::delta::DeltaTables;
 use crate::execution::{result_schema, result_stream};
 use crate::sql::wrong_schema;
-use crate::storage::directory_url;
+use crate::storage::{check_allowed, directory_url};
 use crate::{Error, ErrorKind, Result};
 
 /// Carries out `ddl`, planned from the SQL `text`.
@@ -38,13 +38,14 @@ pub(crate) async fn run_ddl(
     tables: &DeltaTables,
     ddl: DdlStatement,
     text: &str,
+    reads_temporary: bool,
 ) -> Result<()> {
     match ddl {
         DdlStatement::CreateExternalTable(command) => {
             create_external_table(catalog, state, tables, &command, text).await
         }
         DdlStatement::CreateMemoryTable(command) => create_memory_table(catalog, state, command).await,
-        DdlStatement::CreateView(command) => create_view(catalog, state, command, text).await,
+        DdlStatement::CreateView(command) => create_view(catalog, state, command, text, reads_temporary).await,
         DdlStatement::CreateCatalogSchema(command) => create_schema(catalog, command).await,
         DdlStatement::DropCatalogSchema(command) => drop_schema(catalog, command).await,
         DdlStatement::DropTable(command) => {
@@ -143,6 +144,7 @@ async fn existing_delta_table(
         ));
     }
     let location = directory_url(location)?;
+    check_allowed(state.runtime_env(), &location).await?;
     let snapshot = tables.newest(state.runtime_env(), &location).await?;
     Ok(DeltaDefinition {
         columns: SchemaRef::clone(snapshot.columns()),
@@ -154,13 +156,19 @@ async fn existing_delta_table(
     })
 }
 
-async fn create_view(catalog: &SessionCatalog, state: &SessionState, command: CreateView, text: &str) -> Result<()> {
+async fn create_view(
+    catalog: &SessionCatalog,
+    state: &SessionState,
+    command: CreateView,
+    text: &str,
+    reads_temporary: bool,
+) -> Result<()> {
     let name = new_name(state, command.name, command.temporary)?;
     if is_settled(catalog, &name, false, command.or_replace).await? {
         return Ok(());
     }
     refuse_duplicates(command.input.schema())?;
-    refuse_what_a_view_cannot_read(catalog, state, &name, &command.input).await?;
+    refuse_what_a_view_cannot_read(catalog, state, &name, &command.input, reads_temporary).await?;
     // A view that cannot be planned is refused now and not when it is first read.
     state.optimize(&command.input)?;
     let view = View {
@@ -178,6 +186,7 @@ async fn refuse_what_a_view_cannot_read(
     state: &SessionState,
     name: &TableName,
     input: &LogicalPlan,
+    reads_temporary: bool,
 ) -> Result<()> {
     let mut scanned = Vec::new();
     input.apply_with_subqueries(|node| {
@@ -195,6 +204,10 @@ async fn refuse_what_a_view_cannot_read(
             let message = format!("view \"{name}\" cannot read the temporary table \"{}\"", meant.table);
             return Err(Error::invalid(format!("{message}; use CREATE TEMPORARY VIEW")));
         }
+    }
+    if reads_temporary && name.schema != TEMPORARY_SCHEMA {
+        let message = format!("view \"{name}\" cannot read a temporary view");
+        return Err(Error::invalid(format!("{message}; use CREATE TEMPORARY VIEW")));
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! SQL text to a statement, and the statements that we carry out ourselves.
 
 mod alter;
+mod called;
 mod command;
 mod ddl;
 mod insert;
@@ -22,6 +23,7 @@ mod time_travel;
 mod types;
 mod walk;
 
+pub(crate) use called::only_called;
 pub(crate) use command::{AnalyzedColumns, Command, Commented, NewColumn, TableChange};
 pub(crate) use ddl::{is_settled, new_name, refuse_duplicates, run_ddl, table_name, table_schema};
 pub(crate) use insert::refuse_insert_clauses;

@@ -1,12 +1,13 @@
 //! A planned statement, and what kind of thing it does.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::Schema;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{DdlStatement, LogicalPlan, Statement as SessionStatement, WriteOp};
 
+use crate::execution::{Watch, result_schema};
 use crate::sql::{Command, TableClauses, bind, bind_row, parameters};
 use crate::{Error, Result};
 
@@ -32,6 +33,8 @@ pub struct Statement {
     pub state: Arc<SessionState>,
     /// Whether it reads temporary tables, which end with their session.
     pub reads_temporary: bool,
+    /// Who is told of the plans that it runs.
+    pub watch: Option<Weak<dyn Watch>>,
     /// What a CREATE TABLE says beyond columns and rows.
     pub(crate) clauses: Option<Arc<TableClauses>>,
     /// What is to be done, if that is no plan.
@@ -41,14 +44,20 @@ pub struct Statement {
 impl Statement {
     /// A statement that was planned in `state`.
     pub(crate) fn new(text: &str, plan: LogicalPlan, state: SessionState) -> Self {
-        Self { text: text.into(), plan, state: Arc::new(state), reads_temporary: false, clauses: None, command: None }
+        let state = Arc::new(state);
+        Self { text: text.into(), plan, state, reads_temporary: false, watch: None, clauses: None, command: None }
     }
 
-    /// Its parameters in order, `$1` first; `Null` for one that takes any type.
+    /// Its parameters in order, `$1` first, in types that every client has; `Null` for one that takes any type.
     ///
     /// # Errors
     /// `Invalid` for a gap in their numbers.
     pub fn parameters(&self) -> Result<Schema> {
+        Ok(result_schema(&self.wanted()?))
+    }
+
+    /// The same, in the types that its plan has.
+    fn wanted(&self) -> Result<Schema> {
         match &self.plan {
             // Those of a PREPARE are given later, by EXECUTE.
             LogicalPlan::Statement(_) => Ok(Schema::empty()),
@@ -74,7 +83,7 @@ impl Statement {
     /// # Errors
     /// As [`Self::bound`], row by row.
     pub fn bound_to_each<'a>(&'a self, batch: &'a RecordBatch) -> Result<impl Iterator<Item = Result<Self>> + 'a> {
-        let wanted = self.parameters()?;
+        let wanted = self.wanted()?;
         Ok((0..batch.num_rows())
             .map(move |row| Ok(Self { plan: bind_row(&self.plan, &wanted, batch, row)?, ..self.clone() })))
     }

@@ -12,25 +12,35 @@ const WRITABLE: [&str; 10] = ["file", "s3", "s3a", "gs", "gcs", "az", "adl", "az
 /// # Errors
 /// `Invalid` for what is neither, and for a store that cannot be written to.
 pub fn directory_url(place: &str) -> Result<String> {
-    let not_one = |why: &dyn std::fmt::Display| Error::invalid(format!("'{place}' is no directory: {why}"));
-    if !place.contains("://") {
-        let path = std::path::absolute(place).map_err(|error| not_one(&error))?;
-        return Url::from_directory_path(path)
-            .map(String::from)
-            .map_err(|()| not_one(&"it cannot be written as a URL"));
-    }
-    let mut url = Url::parse(place).map_err(|error| not_one(&error))?;
+    let url = any_directory_url(place)?;
     if !WRITABLE.contains(&url.scheme()) {
-        return Err(not_one(&"use a path, file://, s3://, gs://, az:// or abfss://"));
+        return Err(not_one(place, &"use a path, file://, s3://, gs://, az:// or abfss://"));
     }
+    Ok(url.into())
+}
+
+/// The same, of a directory that is perhaps only read.
+///
+/// # Errors
+/// `Invalid` for what is neither.
+pub(super) fn any_directory_url(place: &str) -> Result<Url> {
+    if !place.contains("://") {
+        let path = std::path::absolute(place).map_err(|error| not_one(place, &error))?;
+        return Url::from_directory_path(path).map_err(|()| not_one(place, &"it cannot be written as a URL"));
+    }
+    let mut url = Url::parse(place).map_err(|error| not_one(place, &error))?;
     if url.query().is_some() || url.fragment().is_some() {
-        return Err(not_one(&"it has a '?' or '#'"));
+        return Err(not_one(place, &"it has a '?' or '#'"));
     }
     if !url.path().ends_with('/') {
         let path = format!("{}/", url.path());
         url.set_path(&path);
     }
-    Ok(url.into())
+    Ok(url)
+}
+
+fn not_one(place: &str, why: &dyn std::fmt::Display) -> Error {
+    Error::invalid(format!("'{place}' is no directory: {why}"))
 }
 
 #[cfg(test)]

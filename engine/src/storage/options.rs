@@ -38,6 +38,8 @@ pub struct StorageOptions {
     pub gcs: BTreeMap<String, Secret>,
     /// `az://`, `abfs://`, `abfss://`: options of `AzureConfigKey`.
     pub azure: BTreeMap<String, Secret>,
+    /// Paths and URLs of the directories that statements may read and write; everything is allowed if there is none.
+    pub allowed_roots: Vec<String>,
     /// Most times a failed request is sent again.
     pub retries_max: usize,
     /// Seconds after which a failing request is given up, all tries together.

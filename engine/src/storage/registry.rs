@@ -13,9 +13,12 @@ use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::http::HttpBuilder;
 use object_store::local::LocalFileSystem;
+use object_store::path::Path;
 use object_store::{ClientOptions, ObjectStore, RetryConfig};
 use url::{Position, Url};
 
+use crate::storage::directory::any_directory_url;
+use crate::storage::roots::RootedStore;
 use crate::storage::{Secret, StorageOptions};
 use crate::{Error, ErrorKind};
 
@@ -23,6 +26,8 @@ use crate::{Error, ErrorKind};
 #[derive(Debug)]
 pub struct StoreRegistry {
     options: StorageOptions,
+    /// Where statements may go, by the key of the store; anywhere if there is none.
+    roots: Vec<(String, Path)>,
     stores: DashMap<String, Arc<dyn ObjectStore>>,
 }
 
@@ -30,12 +35,29 @@ impl StoreRegistry {
     /// A registry that makes stores from these settings.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] for a setting that its store does not know.
+    /// [`ErrorKind::Invalid`] for a setting that its store does not know, and a root that is no directory.
     pub fn new(options: StorageOptions) -> Result<Self, Error> {
         check_keys::<AmazonS3ConfigKey>("s3", &options.s3)?;
         check_keys::<GoogleConfigKey>("gcs", &options.gcs)?;
         check_keys::<AzureConfigKey>("azure", &options.azure)?;
-        Ok(Self { options, stores: DashMap::new() })
+        let roots = options.allowed_roots.iter().map(|root| {
+            let url = any_directory_url(root).map_err(|error| error.context("storage.allowed_roots"))?;
+            let path = Path::from_url_path(url.path());
+            Ok((key_of(&url), path.map_err(|error| Error::invalid(format!("storage.allowed_roots: {error}")))?))
+        });
+        let roots = roots.collect::<Result<_, Error>>()?;
+        Ok(Self { options, roots, stores: DashMap::new() })
+    }
+
+    /// The store, as far as statements may use it.
+    fn make_rooted(&self, url: &Url) -> Result<Arc<dyn ObjectStore>, Error> {
+        let store = self.make(url)?;
+        if self.roots.is_empty() {
+            return Ok(store);
+        }
+        let key = key_of(url);
+        let roots = self.roots.iter().filter(|(of, _)| *of == key).map(|(_, path)| path.clone());
+        Ok(Arc::new(RootedStore::new(store, roots.collect())))
     }
 
     fn make(&self, url: &Url) -> Result<Arc<dyn ObjectStore>, Error> {
@@ -127,7 +149,7 @@ impl ObjectStoreRegistry for StoreRegistry {
         if let Some(store) = self.stores.get(&key) {
             return Ok(Arc::clone(store.value()));
         }
-        let store = self.make(url)?;
+        let store = self.make_rooted(url)?;
         Ok(Arc::clone(self.stores.entry(key).or_insert(store).value()))
     }
 }

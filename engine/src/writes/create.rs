@@ -9,13 +9,14 @@ use datafusion::logical_expr::{CreateMemoryTable, Expr, LogicalPlan};
 use datafusion::sql::unparser::expr_to_sql;
 use uuid::Uuid;
 
+use super::files::Written;
+use super::lease::Lease;
 use super::{Change, with_checks};
 use crate::catalog::{Catalog, DeltaDefinition, TEMPORARY_SCHEMA, TableDefinition, TableName};
-use crate::config::grappe_options;
-use crate::delta::{NewRows, NewTable, WriteTarget, file_schema, meant_schema, stored_schema, sweep_table};
+use crate::delta::{NewTable, file_schema, meant_schema, stored_schema, sweep_table};
 use crate::session::Session;
 use crate::sql::{Statement, is_settled, new_name, refuse_duplicates, table_schema};
-use crate::storage::directory_url;
+use crate::storage::{check_allowed, directory_url};
 use crate::{Error, Result};
 
 /// Days after which the log of a table forgets which queries have written to it.
@@ -45,6 +46,9 @@ impl Session {
         refuse_duplicates(command.input.schema())?;
         let change = Change { session: self, query_id, statement, name: command.name.clone() };
         let new = change.new_table(&name, command)?;
+        if !new.definition.is_managed {
+            check_allowed(self.engine().runtime(), &new.table.location).await?;
+        }
         self.make(&change, &name, new, command.or_replace, Some(command.input.as_ref())).await
     }
 
@@ -57,16 +61,21 @@ impl Session {
         replace: bool,
         input: Option<&LogicalPlan>,
     ) -> Result<Option<u64>> {
-        let (catalog, runtime) = (self.catalog(), self.engine().runtime());
         let Described { table, definition } = new;
-        let location = table.location.clone();
-        catalog.reserve_location(&location).await?;
+        // A directory that the statement names may hold anything: only what was written by its query is swept.
+        let lease = match definition.is_managed {
+            true => Some(Lease::take(self.engine(), table.location.clone()).await?),
+            false => None,
+        };
         let made = async {
             let written = change.first_rows(name, &table, input).await?;
-            let (files, rows) = written.unzip();
-            table.create(runtime, files.unwrap_or_default(), change.query_id).await?;
+            let rows = written.as_ref().map(|written| written.rows);
+            change.make_first_version(&table, written.as_ref(), lease.as_ref()).await?;
             let definition = TableDefinition::Delta(Arc::new(definition));
-            catalog.create_table(name, definition, replace).await?;
+            self.catalog().create_table(name, definition, replace).await?;
+            if let Some(written) = written {
+                written.guard.belong().await;
+            }
             Ok(rows)
         };
         match made.await {
@@ -75,9 +84,14 @@ impl Session {
                 Ok(rows)
             }
             Err(error) => {
-                // Nobody knows of it. A task that is being stopped may still end a file: the sweeper looks again.
-                if let Err(also) = sweep_table(runtime, &location).await {
-                    tracing::warn!(location, error = %also, "files of a table that was not made will be swept later");
+                // Nobody knows of it.
+                if let Some(lease) = lease {
+                    let place = Arc::new((Arc::clone(self.engine().runtime()), table.location));
+                    let sweep = move || {
+                        let place = Arc::clone(&place);
+                        async move { sweep_table(&place.0, &place.1).await }
+                    };
+                    lease.give_up(sweep).await;
                 }
                 Err(error)
             }
@@ -95,6 +109,7 @@ impl Change<'_> {
     fn new_table(&self, name: &TableName, command: &CreateMemoryTable) -> Result<Described> {
         let columns = table_schema(&command.input, command.input.schema().as_arrow());
         let clauses = self.statement.clauses.as_deref().cloned().unwrap_or_default();
+        refuse_names_of_one_spelling(&columns)?;
         let stored = stored_schema(&columns)?;
         check_partition_columns(&columns, &clauses.partition_by)?;
         let location = match &clauses.location {
@@ -144,35 +159,55 @@ impl Change<'_> {
         Ok(format!("{}{schema}/{table}-{}/", self.session.engine().warehouse()?, Uuid::now_v7().simple()))
     }
 
+    /// Makes the table, if what was written is there still.
+    async fn make_first_version(
+        &self,
+        table: &NewTable,
+        written: Option<&Written>,
+        lease: Option<&Lease>,
+    ) -> Result<()> {
+        let (mut files, mut transaction) = (Vec::new(), self.query_id);
+        if let Some(written) = written {
+            written.guard.renew().await?;
+            (files, transaction) = (written.files.clone(), written.guard.prefix());
+        }
+        if let Some(lease) = lease {
+            lease.renew().await?;
+        }
+        table.create(self.session.engine().runtime(), files, self.query_id, transaction).await
+    }
+
     /// Writes the rows that a table begins with; nothing if it begins with none.
     async fn first_rows(
         &self,
         name: &TableName,
         table: &NewTable,
         input: Option<&LogicalPlan>,
-    ) -> Result<Option<(Vec<deltalake::kernel::Add>, u64)>> {
+    ) -> Result<Option<Written>> {
         let Some(input) = input.filter(|input| !is_declaration(input)) else { return Ok(None) };
         let columns = meant_schema(&table.columns);
         let input = with_checks(&self.statement.state, &name.to_string(), &columns, &table.checks, input.clone())?;
-        let target = WriteTarget {
-            location: table.location.clone(),
-            columns: file_schema(&table.columns),
-            partition_columns: table.partition_columns.clone(),
-            prefix: self.query_id.to_owned(),
-            file_bytes_target: grappe_options(self.statement.state.config()).file_bytes_target,
-        };
-        let rows = |target| NewRows::new(columns, target);
-        let written = self.write_to(target, &self.name, rows, input).await?;
-        let counted = (written.files, written.rows);
-        // The whole directory is swept if it does not become a table.
-        written.guard.belong().await;
-        Ok(Some(counted))
+        let (files, directories) = (file_schema(&table.columns), table.partition_columns.clone());
+        self.write_to(&table.location, files, directories, input).await.map(Some)
     }
 }
 
 /// Columns without rows: what `CREATE TABLE t (x INT)` is planned as.
 fn is_declaration(input: &LogicalPlan) -> bool {
     matches!(input, LogicalPlan::EmptyRelation(empty) if !empty.produce_one_row)
+}
+
+/// Delta Lake tells names apart by their letters, not by their case.
+fn refuse_names_of_one_spelling(columns: &Schema) -> Result<()> {
+    let mut seen = BTreeMap::new();
+    for field in columns.fields() {
+        if let Some(other) = seen.insert(field.name().to_lowercase(), field.name()) {
+            let name = field.name();
+            let message = format!("columns \"{other}\" and \"{name}\" differ in case only: a table cannot hold both");
+            return Err(Error::invalid(format!("{message}, give one another name")));
+        }
+    }
+    Ok(())
 }
 
 fn check_partition_columns(columns: &Schema, partition_by: &[String]) -> Result<()> {

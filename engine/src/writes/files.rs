@@ -3,23 +3,21 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
-use datafusion::catalog::TableProvider;
-use datafusion::common::TableReference;
-use datafusion::datasource::provider_as_source;
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::execution::runtime_env::RuntimeEnv;
-use datafusion::logical_expr::dml::InsertOp;
-use datafusion::logical_expr::{DmlStatement, LogicalPlan, WriteOp};
+use datafusion::logical_expr::LogicalPlan;
 use deltalake::kernel::Add;
 use futures::TryStreamExt;
 use uuid::Uuid;
 
 use super::Change;
-use crate::Result;
-use crate::catalog::Catalog;
+use super::lease::Lease;
 use crate::config::grappe_options;
-use crate::delta::{DeltaProvider, Snapshot, WriteTarget, file_schema, sweep_query, written_files};
+use crate::delta::{DeltaProvider, file_schema, sweep_query};
 use crate::execution::Mode;
+use crate::sinks::{RowsInto, WriteKind, WriteTarget, added, reported};
 use crate::sql::Statement;
+use crate::{Error, ErrorKind, Result};
 
 /// Files that a query has written.
 pub(crate) struct Written {
@@ -31,33 +29,44 @@ pub(crate) struct Written {
 
 /// The files of a query that no version of its table names yet. They are removed when this is dropped.
 pub(crate) struct WrittenFiles {
+    prefix: String,
+    /// Nothing once it is settled whose they are.
+    open: Option<OpenFiles>,
+}
+
+struct OpenFiles {
     runtime: Arc<RuntimeEnv>,
-    catalog: Arc<dyn Catalog>,
+    lease: Lease,
     location: String,
     prefix: String,
     kept: Vec<Add>,
     /// Whether tasks may have been run twice: then there are more files than those that were named.
     has_strays: bool,
-    is_settled: bool,
 }
 
 impl WrittenFiles {
     /// Notes that files are going to be written, for the case that this process ends before they belong.
     async fn begin(change: &Change<'_>, location: &str) -> Result<Self> {
         let engine = change.session.engine();
-        let catalog = Arc::clone(engine.catalog());
         // A statement that is tried again writes under another name: what the first try has left is swept meanwhile.
         let prefix = format!("{}-{}", change.query_id, &Uuid::new_v4().simple().to_string()[..8]);
-        catalog.reserve_location(&mark(location, &prefix)).await?;
-        Ok(Self {
+        let open = OpenFiles {
             runtime: Arc::clone(engine.runtime()),
-            catalog,
+            lease: Lease::take(engine, mark(location, &prefix)).await?,
             location: location.to_owned(),
-            prefix,
+            prefix: prefix.clone(),
             kept: Vec::new(),
             has_strays: false,
-            is_settled: false,
-        })
+        };
+        Ok(Self { prefix, open: Some(open) })
+    }
+
+    /// Those that were named, of a plan that ran in this mode.
+    fn named(&mut self, files: &[Add], mode: Mode) {
+        if let Some(open) = &mut self.open {
+            open.kept = files.to_vec();
+            open.has_strays = mode != Mode::Local;
+        }
     }
 
     /// What their names begin with, and the transaction under which they are committed.
@@ -65,47 +74,64 @@ impl WrittenFiles {
         &self.prefix
     }
 
+    /// Makes sure that they are all there still, before they are committed.
+    ///
+    /// # Errors
+    /// `Unavailable` if they may have been swept.
+    pub(crate) async fn renew(&self) -> Result<()> {
+        match &self.open {
+            Some(open) => open.lease.renew().await,
+            None => Ok(()),
+        }
+    }
+
     /// They are part of the table now.
     pub(crate) async fn belong(mut self) {
-        self.is_settled = true;
-        let strays = std::mem::take(&mut self.has_strays);
-        self.settle(strays).await;
-    }
-
-    async fn settle(&self, sweep: bool) {
-        if let Err(error) = self.try_to_settle(sweep).await {
-            tracing::warn!(table = self.location, query = self.prefix, %error, "files of a query will be swept later");
+        if let Some(open) = self.open.take() {
+            let (location, prefix) = (open.location.clone(), open.prefix.clone());
+            if let Err(error) = open.belong().await {
+                tracing::warn!(table = location, query = prefix, %error, "files of a query will be swept later");
+            }
         }
     }
 
-    async fn try_to_settle(&self, sweep: bool) -> Result<()> {
-        if sweep {
+    /// They will never be part of a table. `error` is why, unless they are gone already.
+    async fn give_up(mut self, error: Error) -> Error {
+        let Some(open) = self.open.take() else { return error };
+        let error = open.lease.renew().await.err().filter(|late| late.kind == ErrorKind::Unavailable).unwrap_or(error);
+        open.give_up().await;
+        error
+    }
+}
+
+impl OpenFiles {
+    async fn belong(self) -> Result<()> {
+        if self.has_strays {
             sweep_query(&self.runtime, &self.location, &self.prefix, &self.kept).await?;
         }
-        if self.kept.is_empty() && sweep {
+        if self.has_strays && self.kept.is_empty() {
             // A task that is being stopped may still end a file: the sweeper looks again.
             return Ok(());
         }
-        self.catalog.forget_location(&mark(&self.location, &self.prefix)).await
+        self.lease.end().await
+    }
+
+    async fn give_up(self) {
+        let Self { runtime, lease, location, prefix, .. } = self;
+        let place = Arc::new((runtime, location, prefix));
+        let sweep = move || {
+            let place = Arc::clone(&place);
+            async move { sweep_query(&place.0, &place.1, &place.2, &[]).await }
+        };
+        lease.give_up(sweep).await;
     }
 }
 
 impl Drop for WrittenFiles {
     fn drop(&mut self) {
-        if self.is_settled {
-            return;
-        }
-        let remains = Self {
-            runtime: Arc::clone(&self.runtime),
-            catalog: Arc::clone(&self.catalog),
-            location: std::mem::take(&mut self.location),
-            prefix: std::mem::take(&mut self.prefix),
-            kept: Vec::new(),
-            has_strays: true,
-            is_settled: true,
-        };
+        let Some(open) = self.open.take() else { return };
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move { remains.settle(true).await });
+            runtime.spawn(open.give_up());
         }
     }
 }
@@ -116,46 +142,39 @@ pub(crate) fn mark(location: &str, prefix: &str) -> String {
 }
 
 impl Change<'_> {
-    /// Where the rows of this statement go, in a table of these columns.
-    pub(crate) fn target(&self, snapshot: &Snapshot) -> WriteTarget {
-        WriteTarget {
-            location: snapshot.location().to_owned(),
-            columns: file_schema(snapshot.stored()),
-            partition_columns: snapshot.partition_columns(),
-            prefix: self.query_id.to_owned(),
-            file_bytes_target: grappe_options(self.statement.state.config()).file_bytes_target,
-        }
-    }
-
     /// Runs `input` and writes its rows, which are those of `table`, to files.
     ///
     /// # Errors
     /// Those of the query and of the store; nothing remains then.
     pub(crate) async fn write(&self, table: &DeltaProvider, input: LogicalPlan) -> Result<Written> {
-        let target = self.target(table.snapshot());
-        self.write_to(target, &self.name, |target| table.with_target(target), input).await
+        table.refuse_special()?;
+        let snapshot = table.snapshot();
+        self.write_to(snapshot.location(), file_schema(snapshot.stored()), snapshot.partition_columns(), input).await
     }
 
-    /// The same, for any target.
+    /// The same, for any location of a table with these columns in its files.
     ///
     /// # Errors
     /// As [`Self::write`].
-    pub(crate) async fn write_to<P: TableProvider + 'static>(
+    pub(crate) async fn write_to(
         &self,
-        target: WriteTarget,
-        name: &TableReference,
-        provider: impl FnOnce(Arc<WriteTarget>) -> P,
+        location: &str,
+        columns: SchemaRef,
+        partition_columns: Vec<String>,
         input: LogicalPlan,
     ) -> Result<Written> {
-        let mut guard = WrittenFiles::begin(self, &target.location).await?;
-        let target = WriteTarget { prefix: guard.prefix.clone(), ..target };
-        let source = provider_as_source(Arc::new(provider(Arc::new(target))));
-        let op = WriteOp::Insert(InsertOp::Append);
-        let plan = LogicalPlan::Dml(DmlStatement::new(name.clone(), source, op, Arc::new(input)));
-        let (batches, mode) = self.read(plan).await?;
-        let (files, rows) = written_files(&batches)?;
-        guard.kept = files.clone();
-        guard.has_strays = mode != Mode::Local;
+        let mut guard = WrittenFiles::begin(self, location).await?;
+        let kind = WriteKind::Table {
+            prefix: guard.prefix.clone(),
+            file_bytes_target: grappe_options(self.statement.state.config()).file_bytes_target,
+        };
+        let target = WriteTarget { location: location.to_owned(), columns, partition_columns, kind };
+        let (batches, mode) = match self.read(RowsInto::insert(&self.name, target, input)).await {
+            Ok(read) => read,
+            Err(error) => return Err(guard.give_up(error).await),
+        };
+        let (files, rows) = added(&reported(&batches)?)?;
+        guard.named(&files, mode);
         Ok(Written { files, rows, guard })
     }
 

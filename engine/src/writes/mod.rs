@@ -9,6 +9,7 @@ mod change;
 mod create;
 mod files;
 mod insert;
+mod lease;
 mod merge;
 mod rules;
 mod sweeper;
@@ -33,6 +34,7 @@ use crate::{Error, Result};
 pub(crate) use change::refuse_unchangeable;
 pub(crate) use files::WrittenFiles;
 pub(crate) use insert::removals;
+pub(crate) use lease::Lease;
 pub(crate) use rules::with_checks;
 
 /// Times that a statement is done again because another writer was first.
@@ -164,6 +166,11 @@ impl Change<'_> {
         let transaction = files.as_ref().map_or(self.query_id, WrittenFiles::prefix).to_owned();
         #[expect(clippy::disallowed_methods, reason = "a commit that was begun ends, whoever goes away")]
         let committed = tokio::spawn(async move {
+            if let Some(files) = &files
+                && let Err(error) = files.renew().await
+            {
+                return Err((NotCommitted::Error(error), None));
+            }
             match (commit(&snapshot, actions, operation, &query_id, &transaction, is_alone).await, files) {
                 (Ok(version), Some(files)) => {
                     files.belong().await;

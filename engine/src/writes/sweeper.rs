@@ -8,14 +8,17 @@ use crate::engine::Engine;
 
 impl Engine {
     /// Removes locations that no table has had for so long, and files that a query wrote there and never committed; how
-    /// many places were cleaned. `untouched_for` must be longer than any query runs. Only one process does this at a
-    /// time.
+    /// many places were cleaned. Who is alive renews what it writes to more often than that. Only one process does this
+    /// at a time.
     ///
     /// # Errors
     /// Those of the catalog. What a store refuses is tried again the next time.
     pub async fn sweep(&self, untouched_for: Duration) -> Result<usize> {
         let mut swept = 0;
         for place in self.catalog().locations_to_sweep(untouched_for).await? {
+            if self.leases().lock().contains(&place) || !self.catalog().claim_location(&place, untouched_for).await? {
+                continue;
+            }
             let removed = match place.split_once('#') {
                 Some((location, query_id)) => sweep_query(self.runtime(), location, query_id, &[]).await,
                 None => sweep_table(self.runtime(), &place).await,

@@ -20,7 +20,8 @@ use crate::flight::actions::ACTIONS;
 use crate::flight::info::{poll_info, statement_handle};
 use crate::flight::service::substrait;
 use crate::flight::status::status;
-use crate::query::{Query, Submission, result_of_writing};
+use crate::query::{Query, result_of_writing};
+use crate::submission::Submission;
 
 /// How long a poll waits for news before it answers "still running".
 const POLL_SECONDS: Duration = Duration::from_secs(1);

@@ -9,7 +9,7 @@ use engine::{Error, ErrorKind, Result, Session};
 use parking_lot::Mutex;
 use uuid::Uuid;
 
-use crate::query::Submission;
+use crate::submission::Submission;
 
 /// Most prepared statements that clients may keep open, all together.
 const PREPARED_MAX: usize = 100_000;

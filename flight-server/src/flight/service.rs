@@ -37,8 +37,9 @@ use crate::flight::status::status;
 use crate::flight::types::xdbc_types;
 use crate::flight::{actions, ingest, keys, metadata};
 use crate::queries::{Queries, is_about_queries};
-use crate::query::{CancelOnDrop, Query, Reading, Submission};
+use crate::query::{CancelOnDrop, Query, Reading};
 use crate::sessions::{Sessions, caller};
+use crate::submission::Submission;
 use crate::tickets::{Claims, Tickets};
 
 type Messages = <Service as FlightService>::DoGetStream;
@@ -102,7 +103,7 @@ impl Service {
         let repeat = match query.read(claims.part).map_err(status)? {
             Reading::Rows(batches) => return Ok(rows(query, batches)),
             Reading::Stored(batch) => return Ok(one_batch(batch)),
-            Reading::Again(repeat) => repeat,
+            Reading::Again(repeat) => *repeat,
         };
         let again = self.settled(self.queries.repeat(&query, repeat).map_err(status)?).await?;
         match again.read(0).map_err(status)? {

@@ -5,12 +5,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
-use datafusion::arrow::ipc::convert::{IpcSchemaEncoder, fb_to_schema};
-use datafusion::arrow::ipc::root_as_schema;
-use datafusion::arrow::ipc::writer::DictionaryTracker;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{DeltaDefinition, ExternalTable, TableDefinition, TableKind, TableName, View};
+use crate::schema_bytes::{schema_from_bytes, schema_to_bytes};
 use crate::{Error, Result};
 
 /// Raised when a field is added that an older binary must not overlook.
@@ -135,8 +133,7 @@ pub(super) fn view_sql(json: &str) -> Result<Option<String>, String> {
 
 /// The columns of a table.
 pub(super) fn decode(bytes: &[u8]) -> Result<SchemaRef, String> {
-    let schema = root_as_schema(bytes).map_err(|error| error.to_string())?;
-    Ok(Arc::new(fb_to_schema(schema)))
+    schema_from_bytes(bytes).map(Arc::new)
 }
 
 /// What `kind_text` has written.
@@ -215,9 +212,7 @@ fn parse(json: &str) -> Result<Stored, String> {
 
 /// Reads back what it writes: a type that Arrow's format cannot hold is refused now, not when the table is asked for.
 fn encode(name: &TableName, schema: &Schema) -> Result<Vec<u8>> {
-    let mut dictionaries = DictionaryTracker::new(true);
-    let buffer = IpcSchemaEncoder::new().with_dictionary_tracker(&mut dictionaries).schema_to_fb(schema);
-    let bytes = buffer.finished_data().to_vec();
+    let bytes = schema_to_bytes(schema);
     match decode(&bytes) {
         Ok(read) if *read == *schema => Ok(bytes),
         _ => Err(Error::invalid(format!(

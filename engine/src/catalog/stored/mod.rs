@@ -23,7 +23,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sqlx::postgres::PgConnectOptions;
 
-use crate::catalog::memory::{gone, no_schema, schema_exists};
+use crate::catalog::memory::{gone, no_schema, schema_exists, swept};
 use crate::catalog::stored::changes::{Changing, comments_of, now_ms};
 use crate::catalog::stored::database::{AnyPools, Database, Row, Value};
 use crate::catalog::stored::definition::{Record, decode, kind, restore, view_sql};
@@ -279,18 +279,36 @@ impl Catalog for StoredCatalog {
         self.database.execute(sql, &[Value::Text(location), Value::Integer(now_ms())]).await.map(|_| ())
     }
 
+    async fn renew_location(&self, location: &str) -> Result<()> {
+        let sql = "UPDATE locations_to_sweep SET since_ms = $2 WHERE location = $1 AND NOT is_claimed";
+        match self.database.execute(sql, &[Value::Text(location), Value::Integer(now_ms())]).await? {
+            0 => Err(swept(location)),
+            _ => Ok(()),
+        }
+    }
+
     async fn locations_to_sweep(&self, untouched_for: Duration) -> Result<Vec<String>> {
-        let span_ms = i64::try_from(untouched_for.as_millis()).unwrap_or(i64::MAX);
-        let latest = Value::Integer(now_ms().saturating_sub(span_ms));
         let sql = "SELECT location FROM locations_to_sweep WHERE since_ms <= $1 ORDER BY location";
-        let rows = self.database.rows(sql, &[latest]).await?;
+        let rows = self.database.rows(sql, &[latest(untouched_for)]).await?;
         rows.iter().map(|row| row.get(0).map_err(|error| fault(self.place(), error))).collect()
+    }
+
+    async fn claim_location(&self, location: &str, untouched_for: Duration) -> Result<bool> {
+        let sql = "UPDATE locations_to_sweep SET is_claimed = $3 WHERE location = $1 AND since_ms <= $2";
+        let values = [Value::Text(location), latest(untouched_for), Value::Flag(true)];
+        Ok(self.database.execute(sql, &values).await? > 0)
     }
 
     async fn forget_location(&self, location: &str) -> Result<()> {
         let sql = "DELETE FROM locations_to_sweep WHERE location = $1";
         self.database.execute(sql, &[Value::Text(location)]).await.map(|_| ())
     }
+}
+
+/// The last time at which somebody who has been silent for so long can have been heard.
+fn latest(untouched_for: Duration) -> Value<'static> {
+    let span_ms = i64::try_from(untouched_for.as_millis()).unwrap_or(i64::MAX);
+    Value::Integer(now_ms().saturating_sub(span_ms))
 }
 
 /// The options of a connection hold its password.

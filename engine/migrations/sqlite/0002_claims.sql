@@ -1,0 +1,2 @@
+-- Whether somebody has begun to sweep the location: who still writes there has come too late.
+ALTER TABLE locations_to_sweep ADD COLUMN is_claimed INTEGER NOT NULL DEFAULT 0;
