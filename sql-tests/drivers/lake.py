@@ -1,6 +1,7 @@
 """Managed tables as they lie on disk, for the tests in this folder."""
 
 import json
+import os
 import pathlib
 import time
 from urllib.parse import unquote, urlparse
@@ -31,9 +32,15 @@ def directory(cursor, table):
     return pathlib.Path(unquote(urlparse(detail(cursor, table)["location"]).path))
 
 
+def files_below(place):
+    """Paths below a directory, from it on. Directories may go away meanwhile."""
+    for folder, _, names in os.walk(place):
+        yield from ((pathlib.Path(folder) / name).relative_to(place) for name in names)
+
+
 def data_files(place):
     """Everything below a table's directory but its log, half-written files too."""
-    found = (path.relative_to(place) for path in pathlib.Path(place).rglob("*") if path.is_file())
+    found = files_below(place)
     return {str(path) for path in found if path.parts[0] != "_delta_log"}
 
 

@@ -56,11 +56,11 @@ def test_a_series_is_split_over_the_executors(cursor):
     sql = "SELECT count(*), sum(value) FROM range(0, 3000000)"
     assert rows(cursor, sql) == [(3_000_000, 4_499_998_500_000)]
     rows(cursor, "SET grappe.execution_mode = 'auto'")
-    [(tasks,)] = rows(
+    [(tasks, done)] = rows(
         cursor,
-        "SELECT tasks FROM system.queries WHERE statement LIKE '%range(0, 3000000)' AND mode = 'staged' LIMIT 1",
+        "SELECT tasks, tasks_done FROM system.queries WHERE statement LIKE '%range(0, 3000000)' AND mode = 'staged' LIMIT 1",
     )
-    assert tasks >= 3
+    assert tasks >= 3 and done == tasks
 
 
 def test_what_only_the_coordinator_sees_runs_there_and_is_refused_by_force(cursor):

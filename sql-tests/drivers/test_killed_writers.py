@@ -8,7 +8,7 @@ import time
 import adbc_driver_manager
 import pytest
 
-from lake import ask, assert_soon, data_files, directory, is_retryable, named_files, rows
+from lake import ask, assert_soon, data_files, directory, files_below, is_retryable, named_files, rows
 from servers import Server
 
 # Python complains about connections that cannot say goodbye.
@@ -102,7 +102,7 @@ def later_writes(cursor, n):
 
 
 def places_with_files(folder):
-    return {path.relative_to(folder).parts[0] for path in folder.rglob("*") if path.is_file()}
+    return {path.parts[0] for path in files_below(folder)}
 
 
 def test_a_file_that_was_being_written_goes_away(tmp_path):

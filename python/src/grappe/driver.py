@@ -49,7 +49,6 @@ class Described:
     rows_scanned: int = 0
     tasks_done: int = 0
     tasks_total: int = 0
-    tasks_started: int = 0
     fraction: float = 0.0
 
 
@@ -150,10 +149,19 @@ class Driver:
         try:
             # In a session of its own: the settings of this one may be none that this statement runs with.
             self._observer = self._observer or self.another()
-            found = self._observer.execute(f"SELECT tasks FROM system.queries WHERE id = {literal(query_id)}")
+            found = self._observer.execute(
+                "SELECT tasks, tasks_done, rows_scanned, progress FROM system.queries "
+                f"WHERE id = {literal(query_id)}"
+            )
         except Error:
             return Described(query_id)  # Whoever reads the rows will hear of it.
-        return Described(query_id, tasks_started=sum(found["tasks"].to_pylist()))
+        if not found.num_rows:
+            return Described(query_id)
+        [facts] = found.to_pylist()
+        return Described(
+            query_id, rows_scanned=facts["rows_scanned"], tasks_done=facts["tasks_done"], tasks_total=facts["tasks"],
+            fraction=facts["progress"] or 0.0,
+        )
 
     def execute(self, sql: str) -> pa.Table:
         """Runs a small statement to its end."""

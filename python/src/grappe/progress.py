@@ -83,8 +83,6 @@ class Progress:
             return self._done / self._total, ", ".join(notes)
         if described is None:
             return None, ", ".join(notes)
-        if described.tasks_started:
-            notes.append(f"{described.tasks_started:,} tasks")
         if described.rows_scanned:
             notes.append(f"{described.rows_scanned:,} rows scanned")
         if described.tasks_total:
