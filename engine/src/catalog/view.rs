@@ -193,7 +193,7 @@ impl CatalogView {
     fn only_listed(&self, name: &TableName) -> Option<Arc<dyn TableProvider>> {
         let listing = self.listing.as_ref()?;
         let is_read = listing.read.as_ref().is_none_or(|read| read.contains(name));
-        let summary = listing.names.get(&name.schema)?.iter().find(|table| table.name == name.table);
+        let summary = find(listing.names.get(&name.schema)?, &name.table);
         summary
             .filter(|_| !is_read && name.schema != TEMPORARY_SCHEMA)
             .map(|summary| Arc::new(ListedTable::new(summary)) as Arc<dyn TableProvider>)
@@ -273,11 +273,17 @@ impl CatalogView {
     }
 }
 
-/// All names; `system` is listed by its own provider.
+/// The table of this name, in a list that is in order: a listing asks for each of its names.
+fn find<'a>(tables: &'a [TableSummary], name: &str) -> Option<&'a TableSummary> {
+    tables.binary_search_by(|table| table.name.as_str().cmp(name)).ok().map(|index| &tables[index])
+}
+
+/// All names, in order; `system` is listed by its own provider.
 async fn read_names(catalog: &dyn Catalog, detail: Detail) -> Result<BTreeMap<String, Vec<TableSummary>>> {
     let mut names = BTreeMap::new();
     for schema in catalog.schemas().await? {
-        let tables = catalog.tables(&schema.name, detail).await?;
+        let mut tables = catalog.tables(&schema.name, detail).await?;
+        tables.sort_unstable_by(|one, other| one.name.cmp(&other.name));
         names.insert(schema.name, tables);
     }
     Ok(names)
@@ -336,7 +342,7 @@ impl Tables {
     }
 
     fn kind(&self, name: &str) -> Option<TableKind> {
-        self.listed().iter().find(|table| table.name == name).map(|table| table.kind)
+        find(self.listed(), name).map(|table| table.kind)
     }
 }
 
