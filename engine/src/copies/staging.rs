@@ -1,13 +1,9 @@
 //! The place beside a destination where files are written before they are published. What remains there is removed.
 
-use std::sync::Arc;
-
-use datafusion::execution::runtime_env::RuntimeEnv;
 use uuid::Uuid;
 
 use crate::Result;
 use crate::copies::destination::Destination;
-use crate::delta::sweep_table;
 use crate::engine::Engine;
 use crate::writes::Lease;
 
@@ -15,13 +11,7 @@ use crate::writes::Lease;
 pub(super) struct Staging {
     location: String,
     /// Nothing once what remains has been seen to.
-    open: Option<OpenStaging>,
-}
-
-struct OpenStaging {
-    runtime: Arc<RuntimeEnv>,
-    lease: Lease,
-    location: String,
+    lease: Option<Lease>,
 }
 
 impl Staging {
@@ -31,7 +21,7 @@ impl Staging {
     /// Those of the catalog, which remembers it in case this process ends.
     pub(super) async fn begin(engine: &Engine, query_id: &str, destination: &Destination) -> Result<Self> {
         if destination.is_in_place() {
-            return Ok(Self { location: destination.url.to_string(), open: None });
+            return Ok(Self { location: destination.url.to_string(), lease: None });
         }
         let mut url = destination.url.clone();
         let (parent, name) = url.path().rsplit_once('/').unwrap_or(("", url.path()));
@@ -39,8 +29,7 @@ impl Staging {
         url.set_path(&path);
         let location = url.to_string();
         let lease = Lease::take(engine, location.clone()).await?;
-        let open = OpenStaging { runtime: Arc::clone(engine.runtime()), lease, location: location.clone() };
-        Ok(Self { location, open: Some(open) })
+        Ok(Self { location, lease: Some(lease) })
     }
 
     /// URL of the directory, with a slash at the end; of the file if it is written in place.
@@ -53,51 +42,38 @@ impl Staging {
     /// # Errors
     /// `Unavailable` if it may have been swept.
     pub(super) async fn renew(&self) -> Result<()> {
-        match &self.open {
-            Some(open) => open.lease.renew().await,
+        match &self.lease {
+            Some(lease) => lease.renew().await,
             None => Ok(()),
         }
     }
 
     /// What is needed has been moved away. `has_strays` says that a task may have been run twice, and may write still.
     pub(super) async fn end(mut self, has_strays: bool) {
-        let Some(open) = self.open.take() else { return };
-        if has_strays {
-            return open.give_up().await;
-        }
-        let ended = async {
-            sweep_table(&open.runtime, &open.location).await?;
-            open.lease.end().await
-        };
-        if let Err(error) = ended.await {
-            tracing::warn!(place = open.location, %error, "what a COPY has left will be swept later");
+        match self.lease.take() {
+            Some(lease) if has_strays => lease.give_up().await,
+            Some(lease) => {
+                if let Err(error) = lease.clear().await {
+                    tracing::warn!(place = self.location, %error, "what a COPY has left will be swept later");
+                }
+            }
+            None => {}
         }
     }
 
     /// Nothing is needed.
     pub(super) async fn give_up(mut self) {
-        if let Some(open) = self.open.take() {
-            open.give_up().await;
+        if let Some(lease) = self.lease.take() {
+            lease.give_up().await;
         }
-    }
-}
-
-impl OpenStaging {
-    async fn give_up(self) {
-        let place = Arc::new((self.runtime, self.location));
-        let sweep = move || {
-            let place = Arc::clone(&place);
-            async move { sweep_table(&place.0, &place.1).await }
-        };
-        self.lease.give_up(sweep).await;
     }
 }
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        let Some(open) = self.open.take() else { return };
+        let Some(lease) = self.lease.take() else { return };
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(open.give_up());
+            runtime.spawn(lease.give_up());
         }
     }
 }

@@ -13,7 +13,7 @@ use super::files::Written;
 use super::lease::Lease;
 use super::{Change, with_checks};
 use crate::catalog::{Catalog, DeltaDefinition, TEMPORARY_SCHEMA, TableDefinition, TableName};
-use crate::delta::{NewTable, file_schema, meant_schema, stored_schema, sweep_table};
+use crate::delta::{NewTable, file_schema, meant_schema, stored_schema};
 use crate::session::Session;
 use crate::sql::{Statement, is_settled, new_name, refuse_duplicates, table_schema};
 use crate::storage::{check_allowed, directory_url};
@@ -86,12 +86,7 @@ impl Session {
             Err(error) => {
                 // Nobody knows of it.
                 if let Some(lease) = lease {
-                    let place = Arc::new((Arc::clone(self.engine().runtime()), table.location));
-                    let sweep = move || {
-                        let place = Arc::clone(&place);
-                        async move { sweep_table(&place.0, &place.1).await }
-                    };
-                    lease.give_up(sweep).await;
+                    lease.give_up().await;
                 }
                 Err(error)
             }

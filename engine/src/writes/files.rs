@@ -99,7 +99,7 @@ impl WrittenFiles {
     async fn give_up(mut self, error: Error) -> Error {
         let Some(open) = self.open.take() else { return error };
         let error = open.lease.renew().await.err().filter(|late| late.kind == ErrorKind::Unavailable).unwrap_or(error);
-        open.give_up().await;
+        open.lease.give_up().await;
         error
     }
 }
@@ -115,23 +115,13 @@ impl OpenFiles {
         }
         self.lease.end().await
     }
-
-    async fn give_up(self) {
-        let Self { runtime, lease, location, prefix, .. } = self;
-        let place = Arc::new((runtime, location, prefix));
-        let sweep = move || {
-            let place = Arc::clone(&place);
-            async move { sweep_query(&place.0, &place.1, &place.2, &[]).await }
-        };
-        lease.give_up(sweep).await;
-    }
 }
 
 impl Drop for WrittenFiles {
     fn drop(&mut self) {
         let Some(open) = self.open.take() else { return };
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(open.give_up());
+            runtime.spawn(open.lease.give_up());
         }
     }
 }

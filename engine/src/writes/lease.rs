@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use datafusion::common::runtime::SpawnedTask;
+use datafusion::execution::runtime_env::RuntimeEnv;
 
+use super::sweeper::sweep_place;
 use crate::Result;
 use crate::catalog::Catalog;
 use crate::engine::{Engine, Leases};
@@ -17,6 +19,7 @@ const LOOKS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(10), D
 
 /// A place in the catalog's list of what is to be swept.
 pub(crate) struct Lease {
+    runtime: Arc<RuntimeEnv>,
     catalog: Arc<dyn Catalog>,
     place: String,
     /// Nobody of this process sweeps it, however late a renewal comes.
@@ -33,7 +36,8 @@ impl Lease {
         let (catalog, held) = (Arc::clone(engine.catalog()), engine.leases().clone());
         held.lock().insert(place.clone());
         let renewing = renew_always(Arc::clone(&catalog), place.clone(), engine.sweep_after() / RENEWALS);
-        let lease = Self { catalog, place, held, _renewing: SpawnedTask::spawn(renewing) };
+        let runtime = Arc::clone(engine.runtime());
+        let lease = Self { runtime, catalog, place, held, _renewing: SpawnedTask::spawn(renewing) };
         lease.catalog.reserve_location(&lease.place).await?;
         Ok(lease)
     }
@@ -54,26 +58,32 @@ impl Lease {
         self.catalog.forget_location(&self.place).await
     }
 
-    /// Gives the place up: `sweep` removes what is there now, and a few times more once this has returned. The catalog
-    /// goes on to list it, so that whoever sweeps looks again much later.
-    pub(crate) async fn give_up<S>(self, sweep: impl Fn() -> S + Send + Sync + 'static)
-    where
-        S: Future<Output = Result<usize>> + Send,
-    {
-        tell(&self.place, sweep().await);
+    /// Removes what lies there, and ends it: nobody writes there any more.
+    ///
+    /// # Errors
+    /// Those of the store and the catalog.
+    pub(crate) async fn clear(&self) -> Result<()> {
+        sweep_place(&self.runtime, &self.place).await?;
+        self.end().await
+    }
+
+    /// Removes what lies there now, and a few times more once this has returned. The catalog goes on to list it, so that
+    /// whoever sweeps looks again much later.
+    pub(crate) async fn give_up(self) {
+        self.sweep().await;
         #[expect(clippy::disallowed_methods, reason = "nobody waits for it, and the sweeper does what it does not")]
         tokio::spawn(async move {
             for after in LOOKS {
                 tokio::time::sleep(after).await;
-                tell(&self.place, sweep().await);
+                self.sweep().await;
             }
         });
     }
-}
 
-fn tell(place: &str, swept: Result<usize>) {
-    if let Err(error) = swept {
-        tracing::warn!(place, %error, "what a statement has left will be swept later");
+    async fn sweep(&self) {
+        if let Err(error) = sweep_place(&self.runtime, &self.place).await {
+            tracing::warn!(place = self.place, %error, "what a statement has left will be swept later");
+        }
     }
 }
 

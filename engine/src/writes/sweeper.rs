@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use datafusion::execution::runtime_env::RuntimeEnv;
+
 use crate::Result;
 use crate::delta::{sweep_query, sweep_table};
 use crate::engine::Engine;
@@ -19,11 +21,7 @@ impl Engine {
             if self.leases().lock().contains(&place) || !self.catalog().claim_location(&place, untouched_for).await? {
                 continue;
             }
-            let removed = match place.split_once('#') {
-                Some((location, query_id)) => sweep_query(self.runtime(), location, query_id, &[]).await,
-                None => sweep_table(self.runtime(), &place).await,
-            };
-            match removed {
+            match sweep_place(self.runtime(), &place).await {
                 Ok(files) => {
                     tracing::info!(place, files, "swept");
                     self.delta().forget(&place);
@@ -34,5 +32,17 @@ impl Engine {
             }
         }
         Ok(swept)
+    }
+}
+
+/// Removes what lies at a place of the catalog's list: all of it, or the files of one query if the place names one and the
+/// query was not committed.
+///
+/// # Errors
+/// Those of the store.
+pub(super) async fn sweep_place(runtime: &RuntimeEnv, place: &str) -> Result<usize> {
+    match place.split_once('#') {
+        Some((location, prefix)) => sweep_query(runtime, location, prefix, &[]).await,
+        None => sweep_table(runtime, place).await,
     }
 }
