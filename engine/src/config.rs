@@ -67,6 +67,8 @@ pub struct GrappeOptions {
     pub result_endpoints_max: u64,
     /// Bytes after which a data file of a table ends and another begins.
     pub file_bytes_target: u64,
+    /// Whether joins are put in the order that statistics suggest, and not in that of the statement.
+    pub join_reordering: bool,
 }
 
 impl Default for GrappeOptions {
@@ -76,6 +78,7 @@ impl Default for GrappeOptions {
             local_scan_bytes_max: 64 << 20,
             result_endpoints_max: 1,
             file_bytes_target: 256 << 20,
+            join_reordering: true,
         }
     }
 }
@@ -103,6 +106,7 @@ impl ExtensionOptions for GrappeOptions {
             "execution_mode" => self.execution_mode = value.parse()?,
             "local_scan_bytes_max" => self.local_scan_bytes_max = parse_number(key, value)?,
             "file_bytes_target" => self.file_bytes_target = parse_number(key, value)?.max(1),
+            "join_reordering" => self.join_reordering = parse_switch(key, value)?,
             "result_endpoints_max" => self.result_endpoints_max = parse_number(key, value)?.max(1),
             _ => return Err(Error::invalid(format!("there is no setting grappe.{key}")).into()),
         }
@@ -127,6 +131,11 @@ impl ExtensionOptions for GrappeOptions {
                 "Bytes after which a data file of a table ends and another begins",
             ),
             entry(
+                "grappe.join_reordering",
+                &self.join_reordering,
+                "Whether joins are put in the order that statistics suggest, and not in that of the statement",
+            ),
+            entry(
                 "grappe.result_endpoints_max",
                 &self.result_endpoints_max,
                 "Parts in which a result may be offered, to clients that read parts at once",
@@ -141,6 +150,11 @@ fn entry(key: &str, value: &impl Display, description: &'static str) -> ConfigEn
 
 fn parse_number(key: &str, value: &str) -> Result<u64, Error> {
     value.parse().map_err(|_| Error::invalid(format!("grappe.{key} must be a whole number, not '{value}'")))
+}
+
+fn parse_switch(key: &str, value: &str) -> Result<bool, Error> {
+    let value = value.to_ascii_lowercase();
+    value.parse().map_err(|_| Error::invalid(format!("grappe.{key} must be 'true' or 'false', not '{value}'")))
 }
 
 /// The settings of `config` that are ours.

@@ -25,6 +25,7 @@ mod execution;
 mod extras;
 pub mod functions;
 mod ingest;
+mod joins;
 mod memory;
 mod nearest;
 mod schema_bytes;

@@ -11,6 +11,7 @@ use datafusion::prelude::SessionConfig;
 use crate::extras::SessionExtras;
 use crate::functions::check::check_function;
 use crate::functions::table_functions;
+use crate::joins::optimizer_rules;
 
 /// What differs from one session state to the next.
 #[derive(Debug, Clone)]
@@ -52,5 +53,6 @@ static FEATURES: LazyLock<SessionState> = LazyLock::new(|| {
     let ours = table_functions().into_iter().map(|function| (function.name().to_owned(), function));
     builder.table_functions().get_or_insert_default().extend(ours);
     builder.scalar_functions().get_or_insert_default().push(check_function());
-    builder.with_config(config).with_catalog_list(Arc::new(EmptyCatalogProviderList)).build()
+    let builder = builder.with_config(config).with_optimizer_rules(optimizer_rules());
+    builder.with_catalog_list(Arc::new(EmptyCatalogProviderList)).build()
 });

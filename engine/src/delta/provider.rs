@@ -9,7 +9,7 @@ use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef}
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Column, DFSchema, ScalarValue, Statistics};
+use datafusion::common::{Column, ColumnStatistics, DFSchema, ScalarValue, Statistics};
 use datafusion::datasource::file_format::FileFormat;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::PartitionedFile;
@@ -228,6 +228,19 @@ impl TableProvider for DeltaProvider {
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
         Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
+    /// Of all its files, as the log and `ANALYZE TABLE` know them.
+    fn statistics(&self) -> Option<Statistics> {
+        let schema = self.snapshot.table_schema(false);
+        let mut statistics = self.snapshot.statistics().ok()?;
+        self.add_counted(&schema, &mut statistics);
+        let position = |field: &FieldRef| schema.table_schema().index_of(field.name()).ok();
+        let columns = self.schema.fields().iter().map(|field| match position(field) {
+            Some(index) => statistics.column_statistics[index].clone(),
+            None => ColumnStatistics::new_unknown(),
+        });
+        Some(Statistics { column_statistics: columns.collect(), ..statistics })
     }
 
     async fn scan(

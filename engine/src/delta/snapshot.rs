@@ -8,8 +8,10 @@ use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef}
 use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
 use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::FileGroup;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion_datasource::compute_all_files_statistics;
 use deltalake::kernel::{EagerSnapshot, LogicalFileView};
 use deltalake::logstore::LogStoreRef;
 use deltalake::{DeltaTable, DeltaTableError};
@@ -36,6 +38,7 @@ pub(crate) struct Snapshot {
     stored: SchemaRef,
     columns: SchemaRef,
     files: OnceLock<Result<Arc<Vec<DataFile>>>>,
+    statistics: OnceLock<Result<Statistics>>,
 }
 
 /// A file of a table.
@@ -58,7 +61,8 @@ impl Snapshot {
         let state = table.snapshot().map_err(|error| delta_error(error, location))?;
         let stored = state.snapshot().arrow_schema();
         let columns = meant_schema(&stored);
-        Ok(Self { location: location.to_owned(), url, prefix, table, stored, columns, files: OnceLock::new() })
+        let (files, statistics) = (OnceLock::new(), OnceLock::new());
+        Ok(Self { location: location.to_owned(), url, prefix, table, stored, columns, files, statistics })
     }
 
     /// The log's view of it.
@@ -166,6 +170,24 @@ impl Snapshot {
     /// `Invalid` for a log that does not make sense.
     pub(crate) fn files(&self) -> Result<Arc<Vec<DataFile>>> {
         self.files.get_or_init(|| self.read_files()).clone()
+    }
+
+    /// What the log says of all files together, by the columns of [`Snapshot::table_schema`].
+    ///
+    /// # Errors
+    /// `Invalid` for a log that does not make sense.
+    pub(crate) fn statistics(&self) -> Result<Statistics> {
+        self.statistics.get_or_init(|| self.sum_statistics()).clone()
+    }
+
+    fn sum_statistics(&self) -> Result<Statistics> {
+        let columns = SchemaRef::clone(self.table_schema(false).table_schema());
+        let files: Vec<PartitionedFile> = self.files()?.iter().map(|file| file.scanned.clone()).collect();
+        if files.is_empty() {
+            return Ok(Statistics { num_rows: Precision::Exact(0), ..Statistics::new_unknown(&columns) });
+        }
+        let (_, statistics) = compute_all_files_statistics(vec![FileGroup::new(files)], columns, true, false)?;
+        Ok(statistics)
     }
 
     fn read_files(&self) -> Result<Arc<Vec<DataFile>>> {

@@ -1,0 +1,69 @@
+//! The order of joins, from what is known about the rows of tables.
+//!
+//! DataFusion joins in the order in which a statement names its tables, and chooses only which side of each join is
+//! kept in memory. [`JoinOrder`] takes neighbouring inner joins apart ([`group`]), estimates how many rows each of
+//! their inputs and each join gives ([`estimate`]), and puts them together in the order with the least work
+//! ([`search`]). Where a table does not say how many rows it has, the statement's own order stays.
+//!
+//! Must not know where statistics come from: it asks `TableProvider::statistics`.
+
+mod estimate;
+mod group;
+mod search;
+
+use std::sync::Arc;
+
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::error::Result;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::optimizer::optimizer::Optimizer;
+use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
+
+use crate::config::GrappeOptions;
+use group::JoinGroup;
+
+/// An order must be estimated to be better by this factor to replace the one that was written.
+const COST_RATIO_MAX: f64 = 0.9;
+
+/// DataFusion's rules, and ours where it has joins with their conditions and filters close to their tables, and
+/// columns have not been cut down yet.
+pub(crate) fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    let mut rules = Optimizer::new().rules;
+    let after = rules.iter().position(|rule| rule.name() == "push_down_filter").map_or(rules.len(), |index| index + 1);
+    rules.insert(after, Arc::new(JoinOrder));
+    rules
+}
+
+/// Puts inner joins in the order with the least rows between them.
+#[derive(Debug)]
+struct JoinOrder;
+
+impl OptimizerRule for JoinOrder {
+    fn name(&self) -> &str {
+        "join_order"
+    }
+
+    fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
+        let is_on = config.options().extensions.get::<GrappeOptions>().is_none_or(|options| options.join_reordering);
+        if is_on { reorder(plan) } else { Ok(Transformed::no(plan)) }
+    }
+}
+
+fn reorder(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let Some(group) = JoinGroup::of(&plan) else { return plan.map_children(reorder) };
+    let mut is_changed = false;
+    let group = group.map_inputs(|input| {
+        let input = reorder(input)?;
+        is_changed |= input.transformed;
+        Ok(input.data)
+    })?;
+    let best = group.estimated().and_then(|graph| {
+        let best = search::best(&graph);
+        (graph.cost(&best) < COST_RATIO_MAX * graph.cost(group.written())).then_some(best)
+    });
+    match best {
+        Some(tree) => Ok(Transformed::yes(group.joined(&tree, plan.schema())?)),
+        None if is_changed => Ok(Transformed::yes(group.joined(group.written(), plan.schema())?)),
+        None => Ok(Transformed::no(plan)),
+    }
+}
