@@ -8,6 +8,8 @@ use arrow_flight::{Action, FlightDescriptor};
 use hyper_util::rt::TokioIo;
 use prost::Message;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tonic::Code;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
@@ -42,7 +44,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to `grpc://HOST:PORT` (plain) or `grpc+tls://HOST:PORT`.
+    /// Connects to `grpc://HOST:PORT` (plain) or `grpc+tls://HOST:PORT`. Of several `HOST:PORT`, separated by commas, the
+    /// first that answers is taken, now and whenever the connection is made again.
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] for a malformed URL, [`ErrorKind::Connection`] when nobody answers in time or the server does
@@ -51,7 +54,7 @@ impl Client {
         let authorization = Authorization::of(options.credentials.as_ref())?;
         let endpoint =
             endpoint(url, options.tls_ca.as_deref())?.connect_timeout(Duration::from_secs(options.connect_seconds_max));
-        let channel = endpoint.connect().await.map_err(|error| {
+        let channel = connected(&endpoint, url).await.map_err(|error| {
             Error::new(ErrorKind::Connection, format!("could not connect to {url}: {}", root_cause(&error)))
         })?;
         let client = Self::over(channel, authorization.clone(), options);
@@ -113,12 +116,44 @@ impl Client {
     }
 }
 
+async fn connected(endpoint: &Endpoint, url: &str) -> Result<Channel, tonic::transport::Error> {
+    let Some(addresses) = several(url) else { return endpoint.connect().await };
+    let connector = tower::service_fn(move |_| {
+        let addresses = addresses.clone();
+        async move { first_that_answers(&addresses).await.map(TokioIo::new) }
+    });
+    endpoint.connect_with_connector(connector).await
+}
+
+async fn first_that_answers(addresses: &[String]) -> std::io::Result<TcpStream> {
+    let mut failed = std::io::Error::other("no address is given");
+    for address in addresses {
+        match timeout(ANSWER_TIME_MAX, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return stream.set_nodelay(true).map(|()| stream),
+            Ok(Err(error)) => failed = error,
+            Err(_) => failed = std::io::ErrorKind::TimedOut.into(),
+        }
+    }
+    Err(failed)
+}
+
+/// The addresses of a URL that names more than one.
+fn several(url: &str) -> Option<Vec<String>> {
+    let addresses = url.split_once("://").map_or(url, |(_, addresses)| addresses).trim_end_matches('/');
+    addresses.contains(',').then(|| addresses.split(',').map(|address| address.trim().to_owned()).collect())
+}
+
+/// How long one of several addresses may take to answer before the next is tried.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(2);
+
 /// HTTP/2 flow control window of the in-process connection: one large batch, so that a reader never waits for credit.
 const EMBEDDED_WINDOW_BYTES: u32 = 8 << 20;
 
 fn endpoint(url: &str, tls_ca: Option<&[u8]>) -> Result<Endpoint, Error> {
     let invalid = |why: &str| Error::new(ErrorKind::Invalid, format!("bad server address '{url}': {why}"));
     let (scheme, rest) = url.split_once("://").unwrap_or(("grpc", url));
+    // The first stands for all: certificates of several coordinators have one name.
+    let rest = rest.split_once(',').map_or(rest, |(first, _)| first.trim());
     let (target, tls) = match scheme {
         "grpc" | "grpc+tcp" | "http" => (format!("http://{rest}"), false),
         "grpc+tls" | "grpcs" | "https" => (format!("https://{rest}"), true),

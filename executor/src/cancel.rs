@@ -1,7 +1,8 @@
 //! Cancelling for real.
 //!
 //! Ballista aborts the future that waits for a task; the parts of the task run on as tasks of their own. So every node
-//! of a task's plan is wrapped: once the token is cancelled, its stream ends with an error, and so does all above it.
+//! of a task's plan is wrapped: once the token is cancelled, its stream ends with an error, and so does all above it. The
+//! same wrapping counts whether the task gets anywhere.
 
 use std::fmt::{self, Formatter};
 use std::pin::Pin;
@@ -22,21 +23,29 @@ use engine::Error;
 use futures::{Stream, StreamExt};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use crate::activity::Activity;
 use crate::compact::compact;
+
+/// The hold on a task: it can be stopped, and be seen working.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TaskControl {
+    pub(crate) token: CancellationToken,
+    pub(crate) activity: Arc<Activity>,
+}
 
 /// Wraps every node of `plan` except its root, the shuffle writer, which only moves what comes from below; what it is
 /// given is made compact.
-pub(crate) fn cancellable(plan: Arc<dyn ExecutionPlan>, token: &CancellationToken) -> Result<Arc<dyn ExecutionPlan>> {
+pub(crate) fn cancellable(plan: Arc<dyn ExecutionPlan>, control: &TaskControl) -> Result<Arc<dyn ExecutionPlan>> {
     let children = plan
         .children()
         .into_iter()
         .map(|child| {
             let wrap = |node: Arc<dyn ExecutionPlan>| {
-                let wrapped = Cancellable { inner: node, token: token.clone(), is_written: false };
+                let wrapped = Cancellable { inner: node, control: control.clone(), is_written: false };
                 Ok(Transformed::yes(Arc::new(wrapped) as Arc<dyn ExecutionPlan>))
             };
             let inner = Arc::clone(child).map_children(|below| below.transform_up(wrap)).data()?;
-            let top = Cancellable { inner, token: token.clone(), is_written: true };
+            let top = Cancellable { inner, control: control.clone(), is_written: true };
             Ok(Arc::new(top) as Arc<dyn ExecutionPlan>)
         })
         .collect::<Result<Vec<_>>>()?;
@@ -47,7 +56,7 @@ pub(crate) fn cancellable(plan: Arc<dyn ExecutionPlan>, token: &CancellationToke
 #[derive(Debug)]
 struct Cancellable {
     inner: Arc<dyn ExecutionPlan>,
-    token: CancellationToken,
+    control: TaskControl,
     /// Whether its batches go to a shuffle file next.
     is_written: bool,
 }
@@ -88,7 +97,7 @@ impl ExecutionPlan for Cancellable {
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
         let inner = replace_children_if_necessary(Arc::clone(&self.inner), children)?;
-        Ok(Arc::new(Self { inner, token: self.token.clone(), is_written: self.is_written }))
+        Ok(Arc::new(Self { inner, control: self.control.clone(), is_written: self.is_written }))
     }
 
     fn metrics(&self) -> Option<MetricsSet> {
@@ -105,14 +114,16 @@ impl ExecutionPlan for Cancellable {
             let compacted = inner.map(|batch| compact(batch?));
             inner = Box::pin(RecordBatchStreamAdapter::new(self.inner.schema(), compacted));
         }
-        let cancelled = Box::pin(self.token.clone().cancelled_owned());
-        Ok(Box::pin(CancellableStream { inner, cancelled, is_ended: false }))
+        let cancelled = Box::pin(self.control.token.clone().cancelled_owned());
+        let activity = Arc::clone(&self.control.activity);
+        Ok(Box::pin(CancellableStream { inner, cancelled, activity, is_ended: false }))
     }
 }
 
 struct CancellableStream {
     inner: SendableRecordBatchStream,
     cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
+    activity: Arc<Activity>,
     is_ended: bool,
 }
 
@@ -127,7 +138,8 @@ impl Stream for CancellableStream {
             self.is_ended = true;
             return Poll::Ready(Some(Err(Error::cancelled().into())));
         }
-        self.inner.poll_next_unpin(context)
+        let Self { inner, activity, .. } = &mut *self;
+        activity.count(|| inner.poll_next_unpin(context))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ballista_core::BALLISTA_PROTOCOL_VERSION;
@@ -14,6 +15,7 @@ use ballista_core::serde::protobuf::{
 use engine::distributed::transport::MESSAGE_BYTES_MAX;
 use engine::distributed::wire::{Hello, membership_id, status_error};
 use engine::{Error, ErrorKind, Result};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tonic::transport::Channel;
@@ -26,6 +28,8 @@ use crate::work_dir::WorkDir;
 /// First and longest wait between attempts to join.
 const JOIN_WAIT_MIN: Duration = Duration::from_millis(50);
 const JOIN_WAIT_MAX: Duration = Duration::from_secs(2);
+/// Heartbeats that nobody hears before another coordinator is looked for.
+const UNHEARD_BEATS_MAX: usize = 2;
 /// How long one call may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -43,8 +47,10 @@ pub(crate) enum Membership {
 /// The coordinator as the executor sees it.
 #[derive(Debug)]
 pub(crate) struct Coordinator {
-    address: String,
-    channel: Channel,
+    /// Where coordinators may be, of which one serves.
+    places: Vec<(String, Channel)>,
+    /// The one that is tried, or that answered.
+    place: AtomicUsize,
     hello: Hello,
     host: Option<String>,
     port: u16,
@@ -52,6 +58,8 @@ pub(crate) struct Coordinator {
     join_timeout: Duration,
     heartbeat_interval: Duration,
     membership: watch::Sender<Membership>,
+    /// The membership that was asked for last.
+    asked: Mutex<String>,
     is_draining: watch::Sender<bool>,
 }
 
@@ -59,10 +67,14 @@ impl Coordinator {
     /// Makes the tie; no connection yet. The executor can be reached at `port`.
     pub(crate) fn new(options: &Options, name: String, port: u16) -> Result<Arc<Self>> {
         let instance = uuid::Uuid::new_v4().simple().to_string();
+        let place = |address: &str| {
+            let address = address.trim();
+            Ok((address.to_owned(), options.transport.endpoint(address)?.connect_lazy()))
+        };
         let hello = Hello { name, version: options.version.clone(), pid: std::process::id(), instance };
         Ok(Arc::new(Self {
-            address: options.coordinator.clone(),
-            channel: options.transport.endpoint(&options.coordinator)?.connect_lazy(),
+            places: options.coordinator.split(',').map(place).collect::<Result<_>>()?,
+            place: AtomicUsize::new(0),
             hello,
             host: advertised_host(options),
             port,
@@ -70,20 +82,33 @@ impl Coordinator {
             join_timeout: options.join_timeout,
             heartbeat_interval: options.heartbeat_interval,
             membership: watch::Sender::new(Membership::Joining),
+            asked: Mutex::default(),
             is_draining: watch::Sender::new(false),
         }))
     }
 
     /// A client of the coordinator's cluster port.
     pub(crate) fn client(&self) -> SchedulerGrpcClient<Channel> {
-        SchedulerGrpcClient::new(self.channel.clone())
+        SchedulerGrpcClient::new(self.place().1.clone())
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX)
     }
 
+    fn place(&self) -> &(String, Channel) {
+        &self.places[self.place.load(Ordering::Relaxed) % self.places.len()]
+    }
+
+    fn address(&self) -> &str {
+        &self.place().0
+    }
+
     /// Whether `executor_id` is what this executor is now.
     pub(crate) fn is_member(&self, executor_id: &str) -> bool {
-        matches!(&*self.membership.borrow(), Membership::Joined(id) if id == executor_id)
+        match &*self.membership.borrow() {
+            Membership::Joined(id) => id == executor_id,
+            Membership::Joining => *self.asked.lock() == executor_id,
+            Membership::Ended => false,
+        }
     }
 
     /// Tells every change of membership.
@@ -120,7 +145,8 @@ impl Coordinator {
                 // The executor leaves: whoever made it leave ends this too.
                 return std::future::pending().await;
             }
-            tracing::warn!(coordinator = %self.address, "the membership is lost: joining again");
+            tracing::warn!(coordinator = %self.address(), "the membership is lost: joining again");
+            self.asked.lock().clear();
             tasks.cancel_all().await;
             if let Err(error) = work_dir.remove_all_jobs() {
                 tracing::warn!(%error, "shuffle files could not be removed");
@@ -143,9 +169,11 @@ impl Coordinator {
         let mut wait = JOIN_WAIT_MIN;
         loop {
             let executor_id = membership_id(&self.hello.name, now_ms());
+            // Tasks may come before the answer does.
+            self.asked.lock().clone_from(&executor_id);
             let error = match self.register(&executor_id).await {
                 Ok(()) => {
-                    tracing::info!(coordinator = %self.address, executor = %executor_id, "joined");
+                    tracing::info!(coordinator = %self.address(), executor = %executor_id, "joined");
                     self.membership.send_replace(Membership::Joined(executor_id));
                     return Ok(());
                 }
@@ -157,6 +185,7 @@ impl Coordinator {
                 return Err(error.context("cannot join the cluster"));
             }
             tracing::info!(%error, wait_ms = wait.as_millis(), "cannot join the cluster yet");
+            self.place.fetch_add(1, Ordering::Relaxed);
             sleep(wait).await;
             wait = (wait * 2).min(JOIN_WAIT_MAX);
         }
@@ -172,6 +201,7 @@ impl Coordinator {
         let mut ticks = interval(self.heartbeat_interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut memberships, mut draining) = (self.membership.subscribe(), self.is_draining.subscribe());
+        let mut unheard = 0;
         loop {
             let Membership::Joined(executor_id) = memberships.borrow_and_update().clone() else { return };
             tokio::select! {
@@ -179,11 +209,19 @@ impl Coordinator {
                 _ = draining.changed() => {}
                 _ = memberships.changed() => continue,
             }
-            self.beat(&executor_id).await;
+            match self.beat(&executor_id).await {
+                true => unheard = 0,
+                false => unheard += 1,
+            }
+            if unheard >= UNHEARD_BEATS_MAX && self.places.len() > 1 {
+                self.membership_lost(&executor_id);
+                self.place.fetch_add(1, Ordering::Relaxed);
+            }
         }
     }
 
-    async fn beat(&self, executor_id: &str) {
+    /// Whether it was heard.
+    async fn beat(&self, executor_id: &str) -> bool {
         let status = match *self.is_draining.borrow() {
             true => executor_status::Status::Terminating(String::new()),
             false => executor_status::Status::Active(String::new()),
@@ -194,11 +232,18 @@ impl Coordinator {
             status: Some(ExecutorStatus { status: Some(status) }),
             metadata: Some(self.registration(executor_id)),
         };
-        let Ok(request) = self.greeted(beat) else { return };
+        let Ok(request) = self.greeted(beat) else { return false };
         match self.call(|mut client| async move { client.heart_beat_from_executor(request).await }).await {
-            Ok(reply) if reply.reregister => self.membership_lost(executor_id),
-            Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "the coordinator does not hear this executor"),
+            Ok(reply) => {
+                if reply.reregister {
+                    self.membership_lost(executor_id);
+                }
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the coordinator does not hear this executor");
+                false
+            }
         }
     }
 
@@ -210,10 +255,10 @@ impl Coordinator {
             Ok(Ok(reply)) => Ok(reply.into_inner()),
             Ok(Err(status)) if status.code() == Code::Unimplemented => Err(Error::invalid(format!(
                 "{} is not the cluster port of a coordinator: give its --cluster-port as --coordinator",
-                self.address
+                self.address()
             ))),
-            Ok(Err(status)) => Err(status_error(&status, &self.address)),
-            Err(_) => Err(Error::unavailable(format!("{} did not answer within {CALL_TIMEOUT:?}", self.address))),
+            Ok(Err(status)) => Err(status_error(&status, self.address())),
+            Err(_) => Err(Error::unavailable(format!("{} did not answer within {CALL_TIMEOUT:?}", self.address()))),
         }
     }
 

@@ -19,8 +19,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::transport::server::TcpIncoming;
 
+use crate::checksums::Checksums;
 use crate::coordinator::{Coordinator, Membership};
 use crate::options::Options;
+use crate::pulse::Heart;
 use crate::report::{Outbox, deliver};
 use crate::service::ControlService;
 use crate::shuffle::ShuffleService;
@@ -56,7 +58,8 @@ impl Executor {
         let address = listener.local_addr().map_err(|error| cannot_listen(&options, &error))?;
         let name = options.name.clone().unwrap_or_else(made_up_name);
         let outbox = Outbox::default();
-        let tasks = Tasks::new(workshop(&options, &work_dir)?, outbox.clone(), compute.handle().clone());
+        let checksums = Arc::clone(work_dir.checksums());
+        let tasks = Tasks::new(workshop(&options, &work_dir, checksums)?, outbox.clone(), compute.handle().clone());
         let (coordinator, membership) = {
             // The channel lives on the threads under which it is made.
             let _entered = service.handle().enter();
@@ -64,8 +67,9 @@ impl Executor {
             let membership = coordinator.memberships();
             (coordinator, membership)
         };
-        let parts = Parts { options, tasks, work_dir, coordinator, outbox, removals: TaskTracker::new() };
-        let ended = service.spawn(run(parts, listener, shutdown.clone()));
+        let removals = TaskTracker::new();
+        let parts = Parts { options, tasks, work_dir, coordinator, outbox, removals, shutdown: shutdown.clone() };
+        let ended = service.spawn(run(parts, listener));
         Ok(Handle { name, address, membership, shutdown, ended, _service: service, _compute: compute })
     }
 }
@@ -133,12 +137,13 @@ struct Parts {
     coordinator: Arc<Coordinator>,
     outbox: Outbox,
     removals: TaskTracker,
+    shutdown: CancellationToken,
 }
 
 /// Serves, stays joined and delivers outcomes until the shutdown, then drains and leaves.
-async fn run(parts: Parts, listener: std::net::TcpListener, shutdown: CancellationToken) -> Result<()> {
+async fn run(parts: Parts, listener: std::net::TcpListener) -> Result<()> {
     let drained = async {
-        shutdown.cancelled().await;
+        parts.shutdown.cancelled().await;
         parts.drain().await;
     };
     tokio::select! {
@@ -163,7 +168,12 @@ impl Parts {
         let control = ExecutorGrpcServer::new(control)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        let shuffle = FlightServiceServer::new(ShuffleService::new(self.work_dir.shuffle()))
+        let heart = Heart {
+            tasks: Arc::clone(&self.tasks),
+            outbox: self.outbox.clone(),
+            coordinator: Arc::clone(&self.coordinator),
+        };
+        let shuffle = FlightServiceServer::new(ShuffleService::new(&self.work_dir, heart, self.shutdown.clone()))
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
@@ -193,7 +203,7 @@ impl Parts {
 }
 
 /// Session, memory and object stores for tasks.
-fn workshop(options: &Options, work_dir: &WorkDir) -> Result<Workshop> {
+fn workshop(options: &Options, work_dir: &WorkDir, checksums: Arc<Checksums>) -> Result<Workshop> {
     let runtime = engine::runtime(&EngineOptions {
         memory_bytes_max: options.memory_bytes_max,
         spill_bytes_max: options.spill_bytes_max,
@@ -205,7 +215,7 @@ fn workshop(options: &Options, work_dir: &WorkDir) -> Result<Workshop> {
     let seed = StateSeed { config: session_config(options.vcores), runtime: Arc::clone(&runtime) };
     let state = session_state(&seed, Arc::new(EmptyCatalogProviderList));
     let config = staged_config(state.config().clone(), &options.transport);
-    Ok(Workshop::new(function_registry(&state), config, runtime, work_dir.shuffle()))
+    Ok(Workshop::new(function_registry(&state), config, runtime, work_dir.shuffle(), checksums))
 }
 
 fn cannot_listen(options: &Options, error: &std::io::Error) -> Error {

@@ -12,7 +12,7 @@ use engine::storage::StorageOptions;
 pub struct Options {
     /// Id that the operator sees, unique in the cluster; made up if none is given.
     pub name: Option<String>,
-    /// The coordinator's cluster port, `HOST:PORT`.
+    /// The coordinator's cluster port, `HOST:PORT`; several, separated by commas, if one stands by for another.
     pub coordinator: String,
     /// Where to listen for tasks and shuffle reads; port 0 takes a free one.
     pub listen: SocketAddr,

@@ -45,6 +45,13 @@ impl Outbox {
         self.wait_until(|waiting| waiting == 0).await;
     }
 
+    /// Job, stage and task of every outcome that nobody has acknowledged.
+    pub(crate) fn undelivered(&self) -> Vec<(String, u32, u32)> {
+        let reports = self.reports.lock();
+        let task = |report: &Report| (report.status.job_id.clone(), report.status.stage_id, report.status.task_id);
+        reports.iter().map(task).collect()
+    }
+
     async fn wait_until(&self, is_reached: impl Fn(usize) -> bool) {
         // The sender lives as long as this does.
         let _ = self.waiting.subscribe().wait_for(|waiting| is_reached(*waiting)).await;

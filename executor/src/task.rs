@@ -5,17 +5,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use ballista_core::RuntimeProducer;
+use ballista_core::client_pool::BallistaClientPool;
 use ballista_core::error::BallistaError;
 use ballista_core::registry::BallistaFunctionRegistry;
 use ballista_core::serde::BallistaCodec;
 use ballista_core::serde::protobuf::failed_task::FailedReason;
 use ballista_core::serde::protobuf::{
-    ExecutionError, FailedTask, IoError, MultiTaskDefinition, OperatorMetricsSet, SuccessfulTask, TaskKilled,
-    TaskStatus, task_status,
+    ExecutionError, FailedTask, IoError, MultiTaskDefinition, OperatorMetricsSet, ResultLost, ShuffleWritePartition,
+    SuccessfulTask, TaskKilled, TaskStatus, task_status,
 };
 use ballista_core::serde::scheduler::TaskDefinition;
 use ballista_core::serde::scheduler::from_proto::get_task_definition_vec;
+use ballista_core::{JobId, RuntimeProducer};
 use ballista_executor::execution_engine::{DefaultExecutionEngine, ExecutionEngine, QueryStageExecutor};
 use datafusion::arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
@@ -25,11 +26,13 @@ use datafusion::prelude::SessionConfig;
 use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
 use engine::distributed::clients::ShuffleClients;
 use engine::distributed::wire::write_error;
+use engine::storage::{Listed, pinned};
 use engine::{Error, ErrorKind, fit_to_memory, spillable};
 use futures::FutureExt;
-use tokio_util::sync::CancellationToken;
 
-use crate::cancel::cancellable;
+use crate::cancel::{TaskControl, cancellable};
+use crate::checksums::Checksums;
+use crate::reads::Reads;
 
 /// What every task of an executor needs.
 pub(crate) struct Workshop {
@@ -38,7 +41,7 @@ pub(crate) struct Workshop {
     config: SessionConfig,
     runtime: Arc<RuntimeEnv>,
     stages: DefaultExecutionEngine,
-    shuffle_dir: String,
+    reads: Reads,
 }
 
 impl Workshop {
@@ -48,14 +51,17 @@ impl Workshop {
         config: SessionConfig,
         runtime: Arc<RuntimeEnv>,
         shuffle_dir: &Path,
+        checksums: Arc<Checksums>,
     ) -> Self {
+        let clients: Arc<dyn BallistaClientPool> = Arc::new(ShuffleClients::default());
+        let shuffle_dir = shuffle_dir.to_string_lossy().into_owned();
         Self {
             codec: engine::distributed::codec::ballista_codec(),
             functions,
             config,
             runtime,
-            stages: DefaultExecutionEngine::with_client_pool(Arc::new(ShuffleClients::default())),
-            shuffle_dir: shuffle_dir.to_string_lossy().into_owned(),
+            stages: DefaultExecutionEngine::with_client_pool(Arc::clone(&clients)),
+            reads: Reads { checksums, clients, shuffle_dir },
         }
     }
 
@@ -64,11 +70,11 @@ impl Workshop {
         &self,
         definition: MultiTaskDefinition,
         executor_id: &str,
-        token: &CancellationToken,
+        control: &TaskControl,
     ) -> TaskStatus {
         let mut status = empty_status(&definition);
         status.start_exec_time = now_ms();
-        let outcome = AssertUnwindSafe(self.run_stage(definition, token)).catch_unwind().await;
+        let outcome = AssertUnwindSafe(self.run_stage(definition, control)).catch_unwind().await;
         let outcome = outcome.unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
         status.end_exec_time = now_ms();
         status.status = Some(match outcome {
@@ -77,8 +83,8 @@ impl Workshop {
                 status.metrics = metrics;
                 task_status::Status::Successful(success)
             }
-            Err(_) if token.is_cancelled() => task_status::Status::Failed(cancelled()),
-            Err(error) => task_status::Status::Failed(failed(error, &self.shuffle_dir)),
+            Err(_) if control.token.is_cancelled() => task_status::Status::Failed(cancelled()),
+            Err(error) => task_status::Status::Failed(failed(error, &self.reads.shuffle_dir)),
         });
         status
     }
@@ -86,16 +92,18 @@ impl Workshop {
     async fn run_stage(
         &self,
         definition: MultiTaskDefinition,
-        token: &CancellationToken,
+        control: &TaskControl,
     ) -> Result<(SuccessfulTask, Vec<OperatorMetricsSet>), DataFusionError> {
         let task = self.decode(definition)?;
+        let (plan, runtime) = pinned(task.plan, &self.runtime, Listed::Elsewhere)?;
+        let plan = cancellable(spillable(self.reads.checked(plan)?)?, control)?;
         let stage = self.stages.create_query_stage_exec(
-            task.job_id,
+            task.job_id.clone(),
             task.stage_id,
             task.task_id,
             task.global_output_partition_ids,
-            cancellable(spillable(task.plan)?, token)?,
-            &self.shuffle_dir,
+            plan,
+            &self.reads.shuffle_dir,
             &task.session_config,
         )?;
         let context = TaskContext::new(
@@ -106,9 +114,10 @@ impl Workshop {
             self.functions.higher_order_functions.clone(),
             self.functions.aggregate_functions.clone(),
             self.functions.window_functions.clone(),
-            Arc::clone(&self.runtime),
+            runtime,
         );
         let partitions = stage.execute_query_stage(task.task_id, Arc::new(context)).await?;
+        self.record(task.job_id, task.stage_id, partitions.clone()).await?;
         let success = SuccessfulTask {
             executor_id: String::new(),
             partitions,
@@ -117,6 +126,20 @@ impl Workshop {
             window_state: stage.collect_window_state_reports()?,
         };
         Ok((success, operator_metrics(stage.as_ref())))
+    }
+
+    /// Takes the checksums of the files that a task has written.
+    async fn record(
+        &self,
+        job: JobId,
+        stage: usize,
+        written: Vec<ShuffleWritePartition>,
+    ) -> Result<(), DataFusionError> {
+        let checksums = Arc::clone(&self.reads.checksums);
+        let recorded = tokio::task::spawn_blocking(move || checksums.record(&job, stage, &written)).await;
+        let untaken = |error: &dyn std::fmt::Display| Error::unavailable(format!("no checksums were taken: {error}"));
+        recorded.map_err(|error| untaken(&error))?.map_err(|error| untaken(&error))?;
+        Ok(())
     }
 
     fn decode(&self, definition: MultiTaskDefinition) -> Result<TaskDefinition, DataFusionError> {
@@ -139,6 +162,11 @@ impl Workshop {
         fit_to_memory(&mut task.session_config, self.runtime.memory_pool.as_ref(), vcores);
         Ok(task)
     }
+}
+
+/// The outcome of a task that has never been run: its job has ended.
+pub(crate) fn unneeded(definition: &MultiTaskDefinition) -> TaskStatus {
+    TaskStatus { status: Some(task_status::Status::Failed(cancelled())), ..empty_status(definition) }
 }
 
 fn undecodable(error: &BallistaError) -> DataFusionError {
@@ -164,12 +192,12 @@ fn empty_status(definition: &MultiTaskDefinition) -> TaskStatus {
 
 /// Ballista's judgement whether input was lost, ours whether another try can help, and our error for the user.
 fn failed(error: DataFusionError, shuffle_dir: &str) -> FailedTask {
-    let is_full = is_disk_full(&error);
+    let disk = disk_fault(&error);
     let error = Arc::new(error);
     let judged = FailedTask::from(BallistaError::from(DataFusionError::Shared(Arc::clone(&error))));
     let mut own = Error::from(DataFusionError::Shared(unwrapped(error)));
-    if is_full {
-        let message = format!("the disk under {shuffle_dir} is full: make room, or give executors another --work-dir");
+    if let Some(fault) = disk {
+        let message = format!("{fault} under {shuffle_dir}: make room, or give the executor another --work-dir");
         own = Error::new(ErrorKind::Exhausted, message);
     }
     if let Some(FailedReason::FetchPartitionError(_)) = judged.failed_reason {
@@ -177,6 +205,8 @@ fn failed(error: DataFusionError, shuffle_dir: &str) -> FailedTask {
         return FailedTask { error: write_error(&own.context("shuffle files were lost")), ..judged };
     }
     let (is_retryable, reason) = match own.kind {
+        // What an executor cannot keep, another one may.
+        _ if disk.is_some() => (true, FailedReason::ResultLost(ResultLost {})),
         ErrorKind::Unavailable => (true, FailedReason::IoError(IoError {})),
         _ => (false, FailedReason::ExecutionError(ExecutionError {})),
     };
@@ -188,9 +218,16 @@ fn failed(error: DataFusionError, shuffle_dir: &str) -> FailedTask {
     }
 }
 
-/// Whatever is around it, the system's words for a full disk say so.
-fn is_disk_full(error: &DataFusionError) -> bool {
-    error.to_string().to_lowercase().contains("no space left on device")
+/// What is wrong with the executor's disk, whatever is around the system's words for it.
+fn disk_fault(error: &DataFusionError) -> Option<&'static str> {
+    let text = error.to_string().to_lowercase();
+    let faults = [
+        ("no space left on device", "the disk is full"),
+        ("disk quota exceeded", "the disk quota is used up"),
+        ("read-only file system", "the disk is read-only"),
+        ("input/output error", "the disk has an error"),
+    ];
+    faults.into_iter().find(|(words, _)| text.contains(words)).map(|(_, fault)| fault)
 }
 
 /// Shuffle writers hide what went wrong in an error of Ballista's.

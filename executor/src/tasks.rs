@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use ballista_core::JobId;
 use ballista_core::serde::protobuf::MultiTaskDefinition;
+use engine::distributed::pulse::TaskPulse;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
+use crate::cancel::TaskControl;
 use crate::report::Outbox;
-use crate::task::Workshop;
+use crate::task::{Workshop, unneeded};
 
 /// Jobs whose end is remembered, so that a launch that was overtaken by it starts nothing.
 const ENDED_JOBS_MAX: usize = 4096;
@@ -39,7 +40,7 @@ pub(crate) struct Tasks {
 
 #[derive(Default)]
 struct State {
-    running: HashMap<TaskKey, CancellationToken>,
+    running: HashMap<TaskKey, TaskControl>,
     /// Every task launched of jobs that have not ended.
     launched: HashMap<JobId, HashSet<TaskKey>>,
     ended: HashSet<JobId>,
@@ -64,21 +65,23 @@ impl Tasks {
         };
         let mut state = self.state.lock();
         while state.handles.try_join_next().is_some() {}
-        let is_new =
-            !state.ended.contains(&key.job) && state.launched.entry(key.job.clone()).or_default().insert(key.clone());
-        if !is_new {
+        if state.ended.contains(&key.job) {
+            // The coordinator keeps a place for it until it hears of it.
+            return self.outbox.put(executor_id, unneeded(&definition));
+        }
+        if !state.launched.entry(key.job.clone()).or_default().insert(key.clone()) {
             return;
         }
-        let token = CancellationToken::new();
-        state.running.insert(key.clone(), token.clone());
+        let control = TaskControl::default();
+        state.running.insert(key.clone(), control.clone());
         self.running.send_replace(state.running.len());
         let tasks = Arc::clone(self);
-        state.handles.spawn_on(async move { tasks.run(key, definition, executor_id, token).await }, &self.threads);
+        state.handles.spawn_on(async move { tasks.run(key, definition, executor_id, control).await }, &self.threads);
     }
 
-    async fn run(&self, key: TaskKey, definition: MultiTaskDefinition, executor_id: String, token: CancellationToken) {
+    async fn run(&self, key: TaskKey, definition: MultiTaskDefinition, executor_id: String, control: TaskControl) {
         tracing::debug!(job = %key.job, stage = key.stage, task = key.task, "task starts");
-        let status = self.workshop.run(definition, &executor_id, &token).await;
+        let status = self.workshop.run(definition, &executor_id, &control).await;
         tracing::debug!(job = %key.job, stage = key.stage, task = key.task, ?status.status, "task has ended");
         self.outbox.put(executor_id, status);
         let mut state = self.state.lock();
@@ -90,7 +93,7 @@ impl Tasks {
     pub(crate) fn cancel(&self, job: &JobId, stage: u32, task: u32) {
         let state = self.state.lock();
         let matching = |key: &&TaskKey| key.job == *job && key.stage == stage && key.task == task;
-        state.running.iter().filter(|(key, _)| matching(key)).for_each(|(_, token)| token.cancel());
+        state.running.iter().filter(|(key, _)| matching(key)).for_each(|(_, control)| control.token.cancel());
     }
 
     /// Cancels what still runs of a job, takes no more of it, and returns when nothing of it runs.
@@ -103,7 +106,7 @@ impl Tasks {
     fn remember_end(&self, job: &JobId) {
         let mut state = self.state.lock();
         state.launched.remove(job);
-        state.running.iter().filter(|(key, _)| key.job == *job).for_each(|(_, token)| token.cancel());
+        state.running.iter().filter(|(key, _)| key.job == *job).for_each(|(_, control)| control.token.cancel());
         if state.ended.insert(job.clone()) {
             state.ended_in_order.push_back(job.clone());
         }
@@ -118,9 +121,21 @@ impl Tasks {
         {
             let mut state = self.state.lock();
             state.launched.clear();
-            state.running.values().for_each(CancellationToken::cancel);
+            state.running.values().for_each(|control| control.token.cancel());
         }
         self.wait_until_idle().await;
+    }
+
+    /// How each task is that runs now.
+    pub(crate) fn pulses(&self) -> Vec<TaskPulse> {
+        let state = self.state.lock();
+        let pulse = |(key, control): (&TaskKey, &TaskControl)| TaskPulse {
+            job: key.job.to_string(),
+            stage: key.stage,
+            task: key.task,
+            idle_ms: u64::try_from(control.activity.idle_for().as_millis()).unwrap_or(u64::MAX),
+        };
+        state.running.iter().map(pulse).collect()
     }
 
     /// Whether nothing runs.

@@ -3,10 +3,13 @@
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ballista_core::JobId;
 use engine::{Error, ErrorKind, Result};
 use tokio::sync::Notify;
+
+use crate::checksums::Checksums;
 
 /// A directory that this process holds.
 ///
@@ -15,6 +18,8 @@ use tokio::sync::Notify;
 pub(crate) struct WorkDir {
     shuffle: PathBuf,
     spill: PathBuf,
+    /// Of the files under `shuffle`.
+    checksums: Arc<Checksums>,
     /// Tells that files of a job were removed.
     removed: Notify,
     /// Held until the executor is gone.
@@ -44,12 +49,18 @@ impl WorkDir {
             remove_all(directory).map_err(failed)?;
             fs::create_dir(directory).map_err(failed)?;
         }
-        Ok(Self { shuffle, spill, removed: Notify::new(), _lock: lock })
+        let checksums = Checksums::new(&shuffle);
+        Ok(Self { shuffle, spill, checksums, removed: Notify::new(), _lock: lock })
     }
 
     /// Where shuffle files lie, a directory for each job.
     pub(crate) fn shuffle(&self) -> &Path {
         &self.shuffle
+    }
+
+    /// Of the shuffle files.
+    pub(crate) fn checksums(&self) -> &Arc<Checksums> {
+        &self.checksums
     }
 
     /// Where operators spill.
@@ -77,7 +88,10 @@ impl WorkDir {
     pub(crate) fn remove_job(&self, job: &JobId, stages: &[u32]) -> Result<()> {
         let directory = self.shuffle.join(checked(job.as_str())?);
         let removed = match stages {
-            [] => remove_all(&directory),
+            [] => {
+                self.checksums.forget(job);
+                remove_all(&directory)
+            }
             stages => stages.iter().try_for_each(|stage| remove_all(&directory.join(stage.to_string()))),
         };
         self.removed.notify_waiters();
@@ -86,6 +100,7 @@ impl WorkDir {
 
     /// Removes the files of every job.
     pub(crate) fn remove_all_jobs(&self) -> Result<()> {
+        self.checksums.forget_all();
         let failed = |error: io::Error| failure(&self.shuffle, &error);
         for entry in fs::read_dir(&self.shuffle).map_err(failed)? {
             remove_all(&entry.map_err(failed)?.path()).map_err(failed)?;

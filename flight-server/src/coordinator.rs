@@ -11,7 +11,7 @@ use futures::{Stream, StreamExt};
 use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_stream::wrappers::{TcpListenerStream, UnboundedReceiverStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -28,6 +28,7 @@ use crate::queries::Queries;
 use crate::scheduler::Scheduler;
 use crate::sessions::Sessions;
 use crate::spill::SpillDir;
+use crate::standby::Lead;
 use crate::system::{Executors, NoExecutors, SystemSchema};
 use crate::tickets::Tickets;
 use crate::tls::TlsFiles;
@@ -54,10 +55,16 @@ pub struct Coordinator {
     embedded: mpsc::UnboundedSender<DuplexStream>,
     scheduler: Option<Scheduler>,
     queries: Arc<Queries>,
+    sessions: Arc<Sessions>,
+    drain_time_max: Duration,
     stop: CancellationToken,
     tasks: Vec<AbortOnDropHandle<()>>,
+    lead: Option<Lead>,
     _spill_dir: Option<SpillDir>,
 }
+
+/// How long clients have to close what they have read when nothing runs any more.
+const FAREWELL_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// How long clients have to close their connections when the coordinator stops: nothing runs for them any more.
 const GOODBYE_TIME_MAX: Duration = Duration::from_secs(5);
@@ -70,11 +77,16 @@ impl Coordinator {
     /// directory, the catalog and the storage settings.
     pub async fn start(options: CoordinatorOptions) -> Result<Self> {
         let users = Users::new(options.users.clone())?;
+        let lasting = Lasting::open(&options).await?;
+        let lead = match (&lasting.stored, options.is_standby) {
+            (Some(stored), true) => Some(Lead::take(Arc::clone(stored)).await?),
+            (None, true) => return Err(Error::invalid("--standby needs a catalog: give --catalog-url or --data-dir")),
+            (_, false) => None,
+        };
         let ports = Ports::bind(&options, &users).await?;
         let (flight_address, http_address, postgres_address) =
             (address(&ports.flight), address(&ports.http), address(&ports.postgres));
         let spill_dir = options.data_dir.as_deref().map(SpillDir::create).transpose()?;
-        let lasting = Lasting::open(&options).await?;
         let scheduler = match ports.cluster {
             Some(listener) => Some(Scheduler::start(options.scheduler.clone(), listener).await?),
             None => None,
@@ -88,8 +100,11 @@ impl Coordinator {
             embedded,
             scheduler,
             queries: Arc::clone(&shared.queries),
+            sessions: Arc::clone(&shared.sessions),
+            drain_time_max: Duration::from_secs(options.drain_seconds_max),
             stop: CancellationToken::new(),
             tasks: Vec::new(),
+            lead,
             _spill_dir: spill_dir,
         };
         let public = Public {
@@ -154,6 +169,25 @@ impl Coordinator {
         }
     }
 
+    /// Returns when another coordinator may serve the catalog: then this one must not. Never for one that stands by for
+    /// nobody.
+    pub async fn replaced(&self) {
+        match &self.lead {
+            Some(lead) => lead.lost().cancelled().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Takes no further statements, and returns when those that run have ended and their results have been read, or when
+    /// `drain_seconds_max` are over.
+    pub async fn drain(&self) {
+        if timeout(self.drain_time_max, self.queries.close()).await.is_err() {
+            tracing::warn!(limit = ?self.drain_time_max, "stopping although statements run");
+        }
+        // Who has just read a result still says so.
+        let _ = timeout(FAREWELL_TIME_MAX, self.sessions.all_ended()).await;
+    }
+
     /// Cancels what runs, says goodbye to clients, and returns when all is closed.
     ///
     /// # Errors
@@ -172,6 +206,9 @@ impl Coordinator {
         }
         if let Some(scheduler) = self.scheduler.take() {
             scheduler.stop().await;
+        }
+        if let Some(lead) = self.lead.take() {
+            lead.release().await;
         }
         Ok(())
     }
@@ -205,12 +242,16 @@ impl Shared {
         allow_warehouse(&mut engine_options.storage.allowed_roots, lasting.warehouse.as_deref())?;
         let result_idle_max = Duration::from_secs(options.result_idle_seconds_max);
         let session_idle_max = Duration::from_secs(options.session_idle_seconds_max);
-        let queries =
-            Arc::new(Queries::new(options.query_history_rows_max, result_idle_max, options.statement_bytes_max));
         let (modes, executors) = match scheduler {
             Some(scheduler) => (Modes::default().with(scheduler.execution()), scheduler.executors()),
             None => (Modes::default(), Arc::new(NoExecutors) as Arc<dyn Executors>),
         };
+        let queries = Arc::new(Queries::new(
+            Arc::clone(&executors),
+            options.query_history_rows_max,
+            result_idle_max,
+            options.statement_bytes_max,
+        ));
         let system = SystemSchema { queries: Arc::clone(&queries), executors };
         let engine = Engine::new(
             engine::runtime(&engine_options)?,

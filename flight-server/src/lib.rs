@@ -19,6 +19,7 @@ mod query;
 mod scheduler;
 mod sessions;
 mod spill;
+mod standby;
 mod submission;
 mod system;
 mod tickets;

@@ -44,6 +44,10 @@ pub struct CoordinatorOptions {
     pub query_history_rows_max: usize,
     /// Seconds after which files that no table has are removed; longer than any query runs.
     pub sweep_after_seconds: u64,
+    /// Seconds that statements and readers of results may hold up a stop.
+    pub drain_seconds_max: u64,
+    /// Whether to wait, before any port is opened, until no other coordinator serves the same catalog.
+    pub is_standby: bool,
     /// Seconds that a result waits for its first reader before it is dropped, and that its tickets are good for.
     pub result_idle_seconds_max: u64,
     /// Seconds that a token lives after its last use, and a session that does not belong to a connection.
@@ -75,6 +79,8 @@ impl Default for CoordinatorOptions {
             engine: EngineOptions::default(),
             sweep_after_seconds: 24 * 3600,
             query_history_rows_max: 1_000,
+            drain_seconds_max: 60,
+            is_standby: false,
             result_idle_seconds_max: 600,
             session_idle_seconds_max: 1_800,
             sessions_max: 10_000,

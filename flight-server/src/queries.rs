@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use dashmap::DashMap;
@@ -13,20 +14,31 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::query::{Query, QuerySummary, Work, panicked};
 use crate::submission::Submission;
+use crate::system::Executors;
 
 /// All statements: those on their way, and the last ones that have ended.
 #[derive(Debug)]
 pub(crate) struct Queries {
     by_id: DashMap<String, Arc<Query>>,
     in_order: Mutex<VecDeque<Arc<Query>>>,
+    executors: Arc<dyn Executors>,
+    /// Whether no further statements are taken.
+    is_closed: AtomicBool,
     history_rows_max: usize,
     result_idle_max: Duration,
     statement_bytes_max: usize,
 }
 
 impl Queries {
-    pub(crate) fn new(history_rows_max: usize, result_idle_max: Duration, statement_bytes_max: usize) -> Self {
+    pub(crate) fn new(
+        executors: Arc<dyn Executors>,
+        history_rows_max: usize,
+        result_idle_max: Duration,
+        statement_bytes_max: usize,
+    ) -> Self {
         Self {
+            executors,
+            is_closed: AtomicBool::new(false),
             by_id: DashMap::new(),
             in_order: Mutex::new(VecDeque::new()),
             history_rows_max,
@@ -38,19 +50,30 @@ impl Queries {
     /// Takes a statement and begins with it; see [`Query::settled`]. The client may await that and nothing else.
     ///
     /// # Errors
-    /// `Exhausted` for a text over the limit.
+    /// `Exhausted` for a text over the limit, `Unavailable` once closed.
     pub(crate) fn submit(&self, session: Arc<Session>, submission: Submission, is_awaited: bool) -> Result<Arc<Query>> {
+        if self.is_closed.load(Ordering::Acquire) {
+            return Err(Error::unavailable("the coordinator is stopping: run the statement again when it is back"));
+        }
         if submission.text.len() > self.statement_bytes_max {
             let (bytes, most) = (submission.text.len(), self.statement_bytes_max);
             let message = format!("the statement has {bytes} bytes, more than statement_bytes_max = {most}");
             return Err(Error::new(ErrorKind::Exhausted, message));
         }
         let query = Query::new(session.user(), &submission.text);
-        if let Some(id) = cancelled_id(&submission.text) {
-            self.cancel(id, session.user())?;
-            self.remember(&query);
-            query.cancelled_another();
-            return Ok(query);
+        match Order::of(&submission.text) {
+            Some(Order::CancelQuery(id)) => {
+                self.cancel(id, session.user())?;
+                self.remember(&query);
+                query.carried_out("CANCEL QUERY");
+                return Ok(query);
+            }
+            Some(Order::DrainExecutor(name)) => {
+                let work = Work::Drain(Arc::clone(&self.executors), name.to_owned());
+                self.begin(&query, work, is_awaited);
+                return Ok(query);
+            }
+            None => {}
         }
         self.begin(&query, Work::Submitted(session, submission), is_awaited);
         Ok(query)
@@ -129,6 +152,15 @@ impl Queries {
         queries.iter().for_each(|query| query.forget_after(self.result_idle_max));
     }
 
+    /// Takes no further statements, and returns when those that it has taken have ended.
+    pub(crate) async fn close(&self) {
+        self.is_closed.store(true, Ordering::Release);
+        let queries: Vec<_> = self.in_order.lock().iter().cloned().collect();
+        for query in queries {
+            query.ended().await;
+        }
+    }
+
     /// Stops everything.
     pub(crate) fn cancel_all(&self) {
         let queries: Vec<_> = self.in_order.lock().iter().cloned().collect();
@@ -149,15 +181,44 @@ impl Queries {
     }
 }
 
-/// Whether a text is no statement of the engine's, but one about statements.
-pub(crate) fn is_about_queries(text: &str) -> bool {
-    cancelled_id(text).is_some()
+/// Whether a text is no statement of the engine's, but an order to the coordinator.
+pub(crate) fn is_order(text: &str) -> bool {
+    Order::of(text).is_some()
 }
 
-/// The id in `CANCEL QUERY 'id'`, which is no statement of the engine's: it is about statements.
-fn cancelled_id(text: &str) -> Option<&str> {
-    let mut words = text.trim().trim_end_matches(';').split_whitespace();
-    let is_cancel = words.next()?.eq_ignore_ascii_case("cancel") && words.next()?.eq_ignore_ascii_case("query");
-    let id = words.next()?.strip_prefix('\'')?.strip_suffix('\'')?;
-    (is_cancel && words.next().is_none()).then_some(id)
+/// What is no statement of the engine's: it is about statements, or executors.
+#[derive(Debug, PartialEq, Eq)]
+enum Order<'t> {
+    /// `CANCEL QUERY 'id'`
+    CancelQuery(&'t str),
+    /// `DRAIN EXECUTOR 'id'`
+    DrainExecutor(&'t str),
+}
+
+impl<'t> Order<'t> {
+    fn of(text: &'t str) -> Option<Self> {
+        let text = text.trim().trim_end_matches(';').trim_end();
+        let (verb, rest) = text.split_once(char::is_whitespace)?;
+        let (noun, name) = rest.trim_start().split_once(char::is_whitespace)?;
+        let name = name.trim().strip_prefix('\'')?.strip_suffix('\'').filter(|name| !name.contains('\''))?;
+        match (verb.to_ascii_lowercase().as_str(), noun.to_ascii_lowercase().as_str()) {
+            ("cancel", "query") => Some(Self::CancelQuery(name)),
+            ("drain", "executor") => Some(Self::DrainExecutor(name)),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orders_are_told_from_statements() {
+        assert_eq!(Order::of(" cancel  QUERY 'a-1' ; "), Some(Order::CancelQuery("a-1")));
+        assert_eq!(Order::of("DRAIN\nEXECUTOR 'my box'"), Some(Order::DrainExecutor("my box")));
+        for other in ["CANCEL QUERY a", "DRAIN EXECUTOR", "DRAIN EXECUTOR 'a' OR 'b'", "SELECT 'cancel query'", ""] {
+            assert_eq!(Order::of(other), None, "{other}");
+        }
+    }
 }

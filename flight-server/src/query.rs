@@ -18,6 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use crate::submission::Submission;
+use crate::system::Executors;
 
 /// Characters of a statement that are remembered.
 const TEXT_CHARS_MAX: usize = 10_000;
@@ -76,6 +77,8 @@ struct Details {
     /// The last time it was run again.
     repeated: Option<Arc<Query>>,
     progress: Progress,
+    /// What went wrong and was made good, of the plan that has ended.
+    setbacks: Vec<String>,
     rows: u64,
     rows_affected: Option<u64>,
     error: Option<Error>,
@@ -102,6 +105,8 @@ pub(crate) enum Work {
     Submitted(Arc<Session>, Submission),
     /// It is run again as it was.
     Again(Repeat),
+    /// An executor finishes and leaves.
+    Drain(Arc<dyn Executors>, String),
 }
 
 /// What a reader gets.
@@ -153,6 +158,8 @@ pub(crate) struct QuerySummary {
     pub(crate) elapsed: Duration,
     pub(crate) rows: u64,
     pub(crate) error: Option<String>,
+    /// What went wrong and was made good, oldest first.
+    pub(crate) setbacks: Vec<String>,
 }
 
 impl Query {
@@ -170,6 +177,7 @@ impl Query {
             repeat: None,
             repeated: None,
             progress: Progress::default(),
+            setbacks: Vec::new(),
             rows: 0,
             rows_affected: None,
             error: None,
@@ -247,6 +255,12 @@ impl Query {
     /// Whether it was stopped because its reader went away.
     pub(crate) fn was_left(&self) -> bool {
         self.details.lock().left
+    }
+
+    /// Returns when nothing more will happen to it.
+    pub(crate) async fn ended(&self) {
+        // The sender lives as long as `self`: waiting cannot fail.
+        let _ = self.state.subscribe().wait_for(|state| state.has_ended()).await;
     }
 
     /// Whether nothing more will happen to it.
@@ -367,6 +381,7 @@ impl Query {
         let step = details.step.take();
         if let Some(running) = details.running.take().or(step) {
             details.progress = running.progress();
+            details.setbacks = running.setbacks();
         }
         let state = match &outcome {
             Ok(()) => QueryState::Finished,
@@ -413,12 +428,22 @@ impl Query {
             elapsed: details.elapsed.unwrap_or_else(|| self.started.elapsed()),
             rows: details.rows_affected.unwrap_or(details.rows),
             error: details.error.as_ref().map(|error| error.message.clone()),
+            setbacks: details
+                .running
+                .as_ref()
+                .or(details.step.as_ref())
+                .map_or_else(|| details.setbacks.clone(), |running| running.setbacks()),
         }
     }
 
     /// Does what there is to do until its rows can be read, or to its end if it has an effect.
     pub(crate) async fn carry_out(&self, work: Work) -> Result<()> {
         match work {
+            Work::Drain(executors, name) => {
+                executors.drain(&name).await?;
+                self.carried_out("DRAIN EXECUTOR");
+                Ok(())
+            }
             Work::Submitted(session, submission) => self.submitted(&session, &submission).await,
             Work::Again(repeat) => {
                 let (mode, running) = repeat.start(&self.id).await?;
@@ -504,10 +529,10 @@ impl Query {
         Ok(())
     }
 
-    /// It was about another statement, which has been stopped.
-    pub(crate) fn cancelled_another(&self) {
+    /// It was an order, which has been carried out.
+    pub(crate) fn carried_out(&self, tag: &'static str) {
         let mut details = self.details.lock();
-        details.tag = "CANCEL QUERY";
+        details.tag = tag;
         details.effect = Effect::Definition;
         drop(details);
         self.done(None);

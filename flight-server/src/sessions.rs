@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use dashmap::DashMap;
 use engine::{Engine, Error, ErrorKind, Result, Session};
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tonic::Request;
 use tonic::metadata::MetadataMap;
 
@@ -37,13 +38,15 @@ pub(crate) struct Sessions {
     slots: DashMap<Owner, Slot>,
     /// Held while a session is looked for and opened: two calls of one client must not open two.
     opening: Mutex<()>,
+    /// Tells that a connection has ended.
+    ended: Notify,
     sessions_max: usize,
     idle_max: Duration,
 }
 
 impl Sessions {
     pub(crate) fn new(engine: Arc<Engine>, sessions_max: usize, idle_max: Duration) -> Self {
-        Self { engine, slots: DashMap::new(), opening: Mutex::default(), sessions_max, idle_max }
+        Self { engine, slots: DashMap::new(), opening: Mutex::default(), ended: Notify::new(), sessions_max, idle_max }
     }
 
     /// The session of whoever sent `request`, opened at first use.
@@ -81,6 +84,17 @@ impl Sessions {
         let slot = Slot { session: Arc::clone(&session), last_used: Mutex::new(Instant::now()) };
         self.slots.insert(Owner::Connection(connection, Arc::clone(session.user())), slot);
         Ok(session)
+    }
+
+    /// Returns when no connection has a session any more.
+    pub(crate) async fn all_ended(&self) {
+        loop {
+            let ended = self.ended.notified();
+            if !self.slots.iter().any(|slot| matches!(slot.key(), Owner::Connection(..))) {
+                return;
+            }
+            ended.await;
+        }
     }
 
     /// Sessions open at once.
@@ -134,6 +148,7 @@ impl Sessions {
 impl ConnectionEnded for Sessions {
     fn ended(&self, id: u64) {
         self.slots.retain(|owner, _| !matches!(owner, Owner::Connection(of, _) if *of == id));
+        self.ended.notify_waiters();
     }
 }
 

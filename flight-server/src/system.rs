@@ -38,18 +38,30 @@ pub(crate) struct ExecutorSummary {
 }
 
 /// Knows the executors.
+#[async_trait]
 pub(crate) trait Executors: std::fmt::Debug + Send + Sync {
     /// All that have joined, in the order of their ids.
     fn summaries(&self) -> Vec<ExecutorSummary>;
+
+    /// Makes the executor `id` take no more tasks, finish those that it has, and leave when nobody needs its files.
+    ///
+    /// # Errors
+    /// `NotFound` if none has that id, `Unavailable` if it cannot be reached.
+    async fn drain(&self, id: &str) -> engine::Result<()>;
 }
 
 /// A coordinator without executors.
 #[derive(Debug)]
 pub(crate) struct NoExecutors;
 
+#[async_trait]
 impl Executors for NoExecutors {
     fn summaries(&self) -> Vec<ExecutorSummary> {
         Vec::new()
+    }
+
+    async fn drain(&self, id: &str) -> engine::Result<()> {
+        Err(engine::Error::not_found(format!("no executor is named '{id}': this coordinator takes none")))
     }
 }
 
@@ -101,6 +113,7 @@ impl QueriesTable {
             Arc::new(Float64Array::from_iter_values(rows.iter().map(|row| row.elapsed.as_secs_f64()))),
             Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.rows as i64))),
             Arc::new(rows.iter().map(|row| row.error.clone()).collect::<StringArray>()),
+            Arc::new(rows.iter().map(|row| lines(&row.setbacks)).collect::<StringArray>()),
         ];
         Ok(RecordBatch::try_new(self.schema(), columns)?)
     }
@@ -123,6 +136,7 @@ impl TableProvider for QueriesTable {
             Field::new("elapsed", DataType::Float64, false),
             Field::new("rows", DataType::Int64, false),
             Field::new("error", DataType::Utf8, true),
+            Field::new("setbacks", DataType::Utf8, true),
         ]))
     }
 
@@ -189,6 +203,11 @@ impl TableProvider for ExecutorsTable {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         one_batch(self.rows()?, projection)
     }
+}
+
+/// Texts one below the other; null for none.
+fn lines(texts: &[String]) -> Option<String> {
+    (!texts.is_empty()).then(|| texts.join("\n"))
 }
 
 fn one_batch(batch: RecordBatch, projection: Option<&Vec<usize>>) -> Result<Arc<dyn ExecutionPlan>> {

@@ -145,6 +145,10 @@ pub(crate) struct ServerArguments {
     #[arg(long, value_name = "PORT")]
     pub(crate) pg_port: Option<u16>,
 
+    /// Wait until no other coordinator serves the same catalog, and serve it then
+    #[arg(long)]
+    pub(crate) standby: bool,
+
     /// Stop when standard input is closed, as a parent process does when it ends
     #[arg(long, hide = true)]
     pub(crate) until_input_closes: bool,
@@ -158,12 +162,26 @@ pub(crate) struct ServerArguments {
     pub(crate) print_config: bool,
 }
 
+/// What to do with executors.
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum ExecutorCommand {
+    /// Have an executor take no more tasks, finish what it has and end; --connect names the coordinator
+    Drain {
+        /// Its id in system.executors
+        id: String,
+    },
+}
+
 /// Arguments of `grappe executor`.
 #[derive(Debug, Clone, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct ExecutorArguments {
-    /// Cluster port of the coordinator
-    #[arg(long, value_name = "HOST:PORT")]
-    pub(crate) coordinator: String,
+    #[command(subcommand)]
+    pub(crate) command: Option<ExecutorCommand>,
+
+    /// Cluster port of the coordinator; several, separated by commas, if one of them stands by for another
+    #[arg(long, value_name = "HOST:PORT", required = true)]
+    pub(crate) coordinator: Option<String>,
 
     /// Name of this executor, unique in the cluster [default: made up]
     #[arg(long, value_name = "NAME")]

@@ -3,18 +3,21 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
+use client::Client;
 use executor::{Executor, Options};
 use local_cluster::ExecutorReady;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::ExecutorArguments;
+use crate::cli::{Credentials, ExecutorArguments};
+use crate::connect::connect_options;
 use crate::exit::Failure;
 use crate::logging;
 use crate::settings::Settings;
-use crate::signals::{print_json, told_to_stop};
+use crate::signals::{print, print_json, told_to_stop};
 
 /// Runs tasks until SIGINT or SIGTERM, finishes them, leaves. Once joined, a JSON line on standard output says so.
 pub(crate) async fn run(arguments: ExecutorArguments, settings: &Settings) -> Result<ExitCode, Failure> {
+    let coordinator = arguments.coordinator.clone().unwrap_or_default();
     logging::start(settings.log.as_deref().unwrap_or(logging::OF_A_SERVICE))?;
     if !arguments.listen.is_loopback() && !arguments.insecure {
         let message = format!(
@@ -24,15 +27,14 @@ pub(crate) async fn run(arguments: ExecutorArguments, settings: &Settings) -> Re
         );
         return Err(Failure::ours(message));
     }
-    if !arguments
-        .coordinator
-        .rsplit_once(':')
-        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
-    {
-        let message = format!("--coordinator '{}' is not HOST:PORT of a cluster port", arguments.coordinator);
+    let is_address = |address: &str| {
+        address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+    };
+    if !coordinator.split(',').all(is_address) {
+        let message = format!("--coordinator '{coordinator}' is not HOST:PORT of a cluster port");
         return Err(Failure::ours(message));
     }
-    let options = options(&arguments, settings);
+    let options = options(&arguments, coordinator, settings);
     let vcores = options.vcores;
     let mut executor = Executor::start(options, CancellationToken::new()).await?;
     tokio::select! {
@@ -54,12 +56,12 @@ pub(crate) async fn run(arguments: ExecutorArguments, settings: &Settings) -> Re
     Ok(ExitCode::SUCCESS)
 }
 
-fn options(arguments: &ExecutorArguments, settings: &Settings) -> Options {
+fn options(arguments: &ExecutorArguments, coordinator: String, settings: &Settings) -> Options {
     let work_dir = arguments.work_dir.clone().unwrap_or_else(|| {
         let parent = settings.data_dir().map_or_else(std::env::temp_dir, std::path::Path::to_owned);
         parent.join("executor")
     });
-    let defaults = Options::new(arguments.coordinator.clone(), work_dir);
+    let defaults = Options::new(coordinator, work_dir);
     Options {
         name: arguments.name.clone(),
         listen: SocketAddr::new(arguments.listen, arguments.port),
@@ -70,4 +72,16 @@ fn options(arguments: &ExecutorArguments, settings: &Settings) -> Options {
         storage: settings.storage.options(),
         ..defaults
     }
+}
+
+/// `grappe executor drain ID`: returns when the executor has been told.
+pub(crate) async fn drain(id: &str, url: Option<&str>, credentials: &Credentials) -> Result<ExitCode, Failure> {
+    let url = url.ok_or_else(|| Failure::ours("say which coordinator, with --connect grpc://HOST:FLIGHT_PORT"))?;
+    if id.contains('\'') {
+        return Err(Failure::ours(format!("no executor is named {id}")));
+    }
+    let client = Client::connect(url, &connect_options(credentials)?).await?;
+    client.execute(&format!("DRAIN EXECUTOR '{id}'")).await?.ready().await?;
+    print(&format!("{id} takes no more tasks, and ends when nobody needs its files\n"))?;
+    Ok(ExitCode::SUCCESS)
 }

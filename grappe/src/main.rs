@@ -44,6 +44,9 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command {
         None => prompt::run(cli.shell, cli.connect, &cli.credentials, &settings).await,
         Some(Command::Server(arguments)) => server::run(arguments, settings).await,
+        Some(Command::Executor(cli::ExecutorArguments {
+            command: Some(cli::ExecutorCommand::Drain { id }), ..
+        })) => executor::drain(&id, cli.connect.as_deref(), &cli.credentials).await,
         Some(Command::Executor(arguments)) => executor::run(arguments, &settings).await,
         Some(Command::Cluster(cli::ClusterArguments::Run(arguments))) => {
             cluster::run(arguments, settings, cli.common.config).await

@@ -19,7 +19,13 @@ pub(crate) async fn run(arguments: ServerArguments, settings: Settings) -> Resul
         return Ok(ExitCode::SUCCESS);
     }
     logging::start(settings.log.as_deref().unwrap_or(logging::OF_A_SERVICE))?;
-    let coordinator = Coordinator::start(settings.server()?).await?;
+    let coordinator = tokio::select! {
+        started = Coordinator::start(settings.server()?) => started?,
+        told = told_to_stop(arguments.until_input_closes) => {
+            told?;
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
     if let (Some(flight), Some(cluster), Some(http)) =
         (coordinator.flight_address(), coordinator.cluster_address(), coordinator.http_address())
     {
@@ -33,8 +39,17 @@ pub(crate) async fn run(arguments: ServerArguments, settings: Settings) -> Resul
         };
         print_json(&addresses)?;
     }
-    told_to_stop(arguments.until_input_closes).await?;
-    tracing::info!("stopping");
+    tokio::select! {
+        told = told_to_stop(arguments.until_input_closes) => told?,
+        () = coordinator.replaced() => {
+            return Err(Failure::ours("another coordinator serves this catalog now: start this one again to stand by"));
+        }
+    }
+    tracing::info!("finishing statements, then stopping");
+    tokio::select! {
+        () = coordinator.drain() => {}
+        again = told_to_stop(false) => again?,
+    }
     coordinator.stop().await?;
     Ok(ExitCode::SUCCESS)
 }

@@ -83,6 +83,18 @@ pub(crate) struct ServerSettings {
     pub(crate) cluster_port: u16,
     /// Seconds of silence after which an executor is lost.
     pub(crate) executor_lost_seconds_max: u64,
+    /// Seconds that a query waits for an executor when none is left.
+    pub(crate) executor_wait_seconds_max: u64,
+    /// How often a query is run that loses executors before its first row has been delivered.
+    pub(crate) query_attempts_max: usize,
+    /// Seconds that a task may neither compute nor be given anything before it is given up.
+    pub(crate) task_idle_seconds_max: u64,
+    /// Bytes of a result that are gathered before its first row is delivered: so much survives lost executors.
+    pub(crate) result_spool_bytes_max: ByteSize,
+    /// Seconds that statements may hold up a stop.
+    pub(crate) drain_seconds_max: u64,
+    /// Whether to wait until no other coordinator serves the same catalog, and to serve it then.
+    pub(crate) standby: bool,
     /// Whether to listen elsewhere than on loopback although nobody is asked who they are.
     pub(crate) insecure: bool,
     /// Statements remembered in `system.queries` after they have ended.
@@ -156,6 +168,12 @@ impl Settings {
                 pg_port: None,
                 cluster_port: 7471,
                 executor_lost_seconds_max: server.scheduler.executor_lost_after.as_secs(),
+                executor_wait_seconds_max: server.scheduler.executor_wait.as_secs(),
+                query_attempts_max: server.scheduler.attempts_max,
+                task_idle_seconds_max: server.scheduler.task_idle_max.as_secs(),
+                result_spool_bytes_max: ByteSize::b(server.scheduler.result_spool_bytes_max),
+                drain_seconds_max: server.drain_seconds_max,
+                standby: false,
                 http_listen: None,
                 cluster_listen: None,
                 tls_certificate: None,
@@ -202,6 +220,7 @@ impl Settings {
         self.server.tls_certificate = arguments.tls_certificate.clone().or(self.server.tls_certificate);
         self.server.tls_key = arguments.tls_key.clone().or(self.server.tls_key);
         self.server.insecure |= arguments.insecure;
+        self.server.standby |= arguments.standby;
         self.server.pg_port = arguments.pg_port.or(self.server.pg_port);
         self.with_ports(&arguments.ports)
     }
@@ -247,6 +266,10 @@ impl Settings {
             cluster_address: None,
             scheduler: SchedulerOptions {
                 executor_lost_after: Duration::from_secs(server.executor_lost_seconds_max),
+                executor_wait: Duration::from_secs(server.executor_wait_seconds_max),
+                attempts_max: server.query_attempts_max.max(1),
+                task_idle_max: Duration::from_secs(server.task_idle_seconds_max),
+                result_spool_bytes_max: server.result_spool_bytes_max.as_u64(),
                 ..SchedulerOptions::default()
             },
             tls: None,
@@ -264,6 +287,8 @@ impl Settings {
                 storage: self.storage.options(),
             },
             query_history_rows_max: server.query_history_rows_max,
+            drain_seconds_max: server.drain_seconds_max,
+            is_standby: false,
             sweep_after_seconds: server.sweep_after_seconds,
             result_idle_seconds_max: server.result_idle_seconds_max,
             session_idle_seconds_max: server.session_idle_seconds_max,
@@ -295,6 +320,7 @@ impl Settings {
             users: server.users.clone(),
             anonymous: server.anonymous,
             insecure: server.insecure,
+            is_standby: server.standby,
             ..self.embedded()
         })
     }

@@ -1,12 +1,13 @@
 """Starts the real binary for the tests in this folder; GRAPPE_BINARY says where it is."""
 
+import subprocess
 import time
 
 import pytest
 
 import grappe
 import grappe.statements
-from servers import BINARY, Server
+from servers import BINARY, PASSWORD, Server, clean_environment
 
 WAIT_SECONDS_MAX = 30
 
@@ -33,6 +34,17 @@ def cluster(tmp_path_factory):
     cluster = Server(tmp_path_factory.mktemp("cluster"), "--memory", "2GB", command=words)
     yield cluster
     assert cluster.stop() == 0
+
+
+@pytest.fixture(scope="session")
+def settings(tmp_path_factory):
+    """A settings file with one user."""
+    ran = subprocess.run(
+        [BINARY, "hash-password"], input=PASSWORD + "\n", capture_output=True, text=True, env=clean_environment(), check=True
+    )
+    file = tmp_path_factory.mktemp("settings") / "grappe.toml"
+    file.write_text(f"[server.users]\nada = '{ran.stdout.strip()}'\n")
+    return file
 
 
 @pytest.fixture

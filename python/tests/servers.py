@@ -1,12 +1,18 @@
 """The real binary as a server, and what can stand between it and a client."""
 
+import contextlib
 import json
 import os
+import random
 import socket
 import subprocess
+import tempfile
 import threading
+import time
 
 BINARY = os.environ["GRAPPE_BINARY"]
+# Of ada, the user in the fixture `settings`.
+PASSWORD = "lovelace: 1815 @/?"
 
 
 def clean_environment(**extra):
@@ -32,6 +38,65 @@ class Server:
         self.process.terminate()
         self.process.stdout.close()
         return self.process.wait(60)
+
+
+class Coordinator:
+    """A `grappe server` that can be killed and started again, with the same ports and the same tables.
+
+    One that stands by for another is not waited for.
+    """
+
+    def __init__(self, data_dir, *arguments, stands_by=False):
+        ports = free_ports(3)
+        names = ("--flight-port", "--cluster-port", "--http-port")
+        words = [str(word) for pair in zip(names, ports) for word in pair]
+        self._command = [BINARY, "server", *words, "--data-dir", str(data_dir), *arguments]
+        self.address = f"127.0.0.1:{ports[0]}"
+        self.url = f"grpc://{self.address}"
+        self._log = tempfile.TemporaryFile()
+        self._process = None
+        self.start(waits=not stands_by)
+
+    def start(self, waits=True):
+        """Starts it, and waits until it is ready."""
+        self._process = subprocess.Popen(
+            self._command, stdout=subprocess.PIPE, stderr=self._log, text=True, env=clean_environment()
+        )
+        if waits and not self._process.stdout.readline():
+            self._log.seek(0)
+            raise AssertionError(f"the server ended before it was ready: {self._log.read().decode()[-2000:]}")
+
+    def kill(self):
+        """As a lost machine, or the kernel, does it."""
+        self._end(self._process.kill)
+
+    def stop(self):
+        """As an operator does it."""
+        self._end(self._process.terminate)
+
+    def _end(self, how):
+        how()
+        self._process.wait(60)
+        self._process.stdout.close()
+
+
+def free_ports(count):
+    """Ports that nobody is given by chance, while their server is away."""
+    found = []
+    while len(found) < count:
+        port = random.randrange(15_000, 30_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            found.append(port)
+    return found
+
+
+def until(condition, seconds_max=30):
+    """Waits for a condition, and gives its value."""
+    end = time.monotonic() + seconds_max
+    while not (value := condition()):
+        assert time.monotonic() < end, "it never came to that"
+        time.sleep(0.005)
+    return value
 
 
 class Wire:

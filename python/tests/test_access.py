@@ -1,26 +1,11 @@
 """Who may ask: users, tokens and TLS."""
 
-import subprocess
-
 import pytest
 import trustme
 from pyarrow import flight
 
 import grappe
-from servers import BINARY, Server, clean_environment
-
-PASSWORD = "lovelace: 1815 @/?"
-
-
-@pytest.fixture(scope="module")
-def settings(tmp_path_factory):
-    """A settings file with one user."""
-    ran = subprocess.run(
-        [BINARY, "hash-password"], input=PASSWORD + "\n", capture_output=True, text=True, env=clean_environment(), check=True
-    )
-    file = tmp_path_factory.mktemp("settings") / "grappe.toml"
-    file.write_text(f"[server.users]\nada = '{ran.stdout.strip()}'\n")
-    return file
+from servers import PASSWORD, Server
 
 
 @pytest.fixture(scope="module")

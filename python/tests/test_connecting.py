@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 import grappe
-from grappe.connecting import check_versions
+from grappe.coordinators import check_versions
 from servers import BINARY, Server, clean_environment
 
 CONNECT_SECONDS_MAX = 0.5
@@ -170,7 +170,7 @@ def test_a_binary_that_is_no_server_is_told_from_one(tmp_path, script, says):
 def test_versions_that_do_not_fit_are_both_named(monkeypatch, server):
     with grappe.connect(server.url) as client:
         theirs = client.driver.server()[1]
-    monkeypatch.setattr("grappe.connecting.__version__", "7.3.0")
+    monkeypatch.setattr("grappe.coordinators.__version__", "7.3.0")
     with pytest.raises(grappe.VersionMismatchError, match=rf"grappe is version 7\.3\.0, the server is version {theirs}"):
         grappe.connect(server.url)
     check_versions("1.2.3", "1.2.9")
@@ -188,8 +188,8 @@ def test_arguments_that_do_not_fit_are_refused(arguments):
 
 
 def test_a_limit_below_zero_is_refused():
-    with pytest.raises(ValueError, match="read_retries_max is -1"):
-        grappe.Options(read_retries_max=-1)
+    with pytest.raises(ValueError, match="retry_seconds_max is -1"):
+        grappe.Options(retry_seconds_max=-1)
 
 
 def test_a_session_outlives_a_broken_connection(server):

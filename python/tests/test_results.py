@@ -233,14 +233,6 @@ def test_a_read_is_run_again_when_the_connection_breaks(server, monkeypatch):
     wire.close()
 
 
-def test_a_read_is_given_up_after_so_many_retries(server):
-    wire = Wire(server.url)
-    with grappe.connect(wire.url, options=grappe.Options(read_retries_max=2, retry_seconds_first=0.01)) as client:
-        wire.close()
-        with pytest.raises(grappe.UnavailableError):
-            client.sql("SELECT 1").to_arrow()
-
-
 def test_a_write_is_not_run_again(server):
     wire = Wire(server.url)
     with grappe.connect(wire.url) as client, grappe.connect(server.url) as other:

@@ -48,6 +48,10 @@ pub(crate) struct Flags {
     #[arg(long)]
     pub(crate) json: bool,
 
+    /// Seconds for which a read is run again when the coordinator is lost; 0 runs it once.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub(crate) retry_seconds_max: u64,
+
     /// Say nothing but results and errors.
     #[arg(short, long)]
     pub(crate) quiet: bool,

@@ -202,7 +202,8 @@ impl Snapshot {
         let path = file.path();
         let meta = ObjectMeta {
             location: self.prefix.parts().chain(file.object_store_path().parts()).collect(),
-            last_modified: file.modification_datetime().unwrap_or_default(),
+            // Files of a table are never changed, and its log and the store tell different times.
+            last_modified: DateTime::UNIX_EPOCH,
             size: file.size().unsigned_abs(),
             e_tag: None,
             version: None,

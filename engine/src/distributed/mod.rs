@@ -6,6 +6,7 @@
 //! | [`codec`] | how plan nodes travel |
 //! | [`eligibility`] | which plans may travel at all |
 //! | [`profile`] | the session settings under which Ballista plans and runs stages |
+//! | [`pulse`] | what an executor tells about itself, again and again |
 //! | [`registry`] | the functions and settings that an executor knows |
 //! | [`transport`] | connections of the cluster port: limits, timeouts, TLS, in one place |
 //! | [`wire`] | what our processes say to each other beyond Ballista's messages |
@@ -16,6 +17,7 @@ pub mod clients;
 pub mod codec;
 pub mod eligibility;
 pub mod profile;
+pub mod pulse;
 pub mod registry;
 pub mod transport;
 pub mod wire;

@@ -14,6 +14,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use parking_lot::Mutex;
 
 use crate::execution::{Availability, Execution, Mode, Progress, Running, StartRequest, cooperative, spillable};
+use crate::storage::{Listed, pinned};
 use crate::{Error, Result};
 
 /// Runs plans in this process, with its memory and cores.
@@ -36,7 +37,9 @@ impl Execution for LocalExecution {
 
     async fn start(&self, request: StartRequest) -> Result<Arc<dyn Running>> {
         let plan = request.state.create_physical_plan(&request.plan).await?;
-        Ok(Arc::new(LocalRunning::new(cooperative(spillable(plan)?)?, request.state.task_ctx())))
+        let (plan, runtime) = pinned(plan, request.state.runtime_env(), Listed::Here)?;
+        let context = TaskContext::from(request.state.as_ref()).with_runtime(runtime);
+        Ok(Arc::new(LocalRunning::new(cooperative(spillable(plan)?)?, Arc::new(context))))
     }
 
     async fn explain(&self, _request: StartRequest) -> Result<Vec<(String, String)>> {

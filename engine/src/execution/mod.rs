@@ -119,6 +119,11 @@ pub trait Running: std::fmt::Debug + Send + Sync {
     /// How far it is.
     fn progress(&self) -> Progress;
 
+    /// What went wrong on the way and was made good, oldest first.
+    fn setbacks(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Stops the work wherever it is done.
     fn cancel(&self);
 }

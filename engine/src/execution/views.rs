@@ -67,6 +67,10 @@ impl Running for PlainResult {
         self.0.progress()
     }
 
+    fn setbacks(&self) -> Vec<String> {
+        self.0.setbacks()
+    }
+
     fn cancel(&self) {
         self.0.cancel();
     }

@@ -5,11 +5,13 @@
 mod culprit;
 mod directory;
 mod options;
+mod pinned;
 mod registry;
 mod roots;
 
 pub(crate) use culprit::name_the_file;
 pub use directory::directory_url;
 pub use options::{Secret, StorageOptions};
+pub use pinned::{Listed, pinned};
 pub use registry::StoreRegistry;
 pub(crate) use roots::check_allowed;

@@ -155,7 +155,7 @@ impl ObjectStoreRegistry for StoreRegistry {
 }
 
 /// Scheme, host and port; a user name or password in the URL is left out.
-fn key_of(url: &Url) -> String {
+pub(super) fn key_of(url: &Url) -> String {
     format!("{}://{}", url.scheme(), &url[Position::BeforeHost..Position::AfterPort])
 }
 

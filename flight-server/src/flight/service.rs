@@ -36,7 +36,7 @@ use crate::flight::sql_info::sql_info;
 use crate::flight::status::status;
 use crate::flight::types::xdbc_types;
 use crate::flight::{actions, ingest, keys, metadata};
-use crate::queries::{Queries, is_about_queries};
+use crate::queries::{Queries, is_order};
 use crate::query::{CancelOnDrop, Query, Reading};
 use crate::sessions::{Sessions, caller};
 use crate::submission::Submission;
@@ -142,7 +142,7 @@ impl Service {
         session: &Arc<Session>,
         submission: Submission,
     ) -> Result<ActionCreatePreparedStatementResult> {
-        let (schema, parameters) = if is_about_queries(&submission.text) {
+        let (schema, parameters) = if is_order(&submission.text) {
             (Arc::new(Schema::empty()), Schema::empty())
         } else {
             let statement = submission.planned(session).await?;

@@ -24,7 +24,7 @@ use crate::postgres::parameters::{Sent, nulls, read_parameters};
 use crate::postgres::rows::{Columns, Rows, one_text, one_text_schema};
 use crate::postgres::statements::{Answer, Outcome, rows_tag};
 use crate::postgres::types::pg_type;
-use crate::queries::is_about_queries;
+use crate::queries::is_order;
 
 /// Most prepared statements of one connection, and most portals.
 const PREPARED_MAX: usize = 1_000;
@@ -83,7 +83,7 @@ impl Conversation {
             only_piece(&parse.query)?.map(|piece| Piece { command: self.settings.known(piece.command), ..piece });
         let offset = piece.as_ref().map_or(0, |piece| piece.offset);
         let planned = match &piece {
-            Some(Piece { command: Command::Statement, text, .. }) if !is_about_queries(text) => {
+            Some(Piece { command: Command::Statement, text, .. }) if !is_order(text) => {
                 self.refuse_after_failure()?;
                 let planned = self.session.plan(text).await.map_err(Failure::from);
                 Some(planned.map_err(|failure| located(failure, &parse.query, offset))?)
@@ -200,7 +200,7 @@ impl Conversation {
             Some(Piece { command: Command::Show(name), .. }) => {
                 self.settings.show(&self.session, name).map(|(name, _)| Arc::new(one_text_schema(name)))
             }
-            Some(Piece { command: Command::Statement, text, .. }) if !is_about_queries(text) => {
+            Some(Piece { command: Command::Statement, text, .. }) if !is_order(text) => {
                 self.result_schema(prepared, text).await?
             }
             _ => None,

@@ -24,12 +24,16 @@ use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::sanity_checker::SanityCheckPlan;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::{SessionConfig, SessionContext};
+use engine::distributed::pulse::TaskPulse;
 use engine::distributed::wire::read_error;
 use engine::{Error, Progress};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::scheduler::explain::rows_scanned;
+
+/// How long an executor may take to know a task that was sent to it.
+const UNKNOWN_MAX: Duration = Duration::from_secs(10);
 
 /// Where a job stands.
 #[derive(Debug, Clone)]
@@ -60,13 +64,40 @@ pub(crate) struct Job {
     phase: watch::Sender<Phase>,
     /// Whether Ballista has put the job away: it launches nothing of it any more.
     is_closed: watch::Sender<bool>,
+    /// Executors that were lost although they had tasks of it.
+    losses: watch::Sender<Vec<Loss>>,
     tasks: Mutex<Tasks>,
     graph: Mutex<Option<ExecutionGraphBox>>,
 }
 
+/// The loss of an executor, as a job sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Loss {
+    /// The membership that has ended.
+    pub(crate) executor: String,
+    /// Whether it was running tasks of the job.
+    pub(crate) was_running: bool,
+    /// Whether its memory was nearly full when it was last heard of.
+    pub(crate) was_full: bool,
+}
+
+impl Loss {
+    /// Whether the job may be why.
+    pub(crate) fn is_suspicious(&self) -> bool {
+        self.was_running && self.was_full
+    }
+}
+
+/// A task on its way.
+#[derive(Debug)]
+struct Launch {
+    executor: String,
+    since: Instant,
+}
+
 struct Tasks {
-    /// Executor of each task, by stage and task.
-    running: HashMap<(u32, u32), String>,
+    /// By stage and task.
+    running: HashMap<(u32, u32), Launch>,
     reported: HashSet<(u32, u32)>,
     /// Every executor that had a task.
     executors: HashSet<String>,
@@ -81,8 +112,8 @@ struct Tasks {
 struct StageReports {
     /// Number of metrics in the first report that had any.
     metrics: Option<usize>,
-    /// Files that hold something.
-    files: usize,
+    /// Files that hold something, by task, with the executor that holds them.
+    files: HashMap<u32, (String, usize)>,
 }
 
 impl Default for Job {
@@ -99,6 +130,7 @@ impl Default for Job {
         Self {
             phase: watch::Sender::new(Phase::Planning),
             is_closed: watch::Sender::new(false),
+            losses: watch::Sender::new(Vec::new()),
             tasks: Mutex::new(tasks),
             graph: Mutex::new(None),
         }
@@ -109,6 +141,16 @@ impl Job {
     /// Tells where the job stands, now and at each change.
     pub(crate) fn phases(&self) -> watch::Receiver<Phase> {
         self.phase.subscribe()
+    }
+
+    /// Tells which executors were lost, now and at each change.
+    pub(crate) fn losses(&self) -> watch::Receiver<Vec<Loss>> {
+        self.losses.subscribe()
+    }
+
+    /// The first error that a task ended with.
+    pub(crate) fn first_error(&self) -> Option<Error> {
+        self.tasks.lock().first_error.clone()
     }
 
     /// Whether Ballista launches nothing of it any more.
@@ -174,7 +216,7 @@ impl Job {
         if self.is_closed() {
             return false;
         }
-        tasks.running.insert(task, executor.to_owned());
+        tasks.running.insert(task, Launch { executor: executor.to_owned(), since: Instant::now() });
         tasks.executors.insert(executor.to_owned());
         tasks.changed = Instant::now();
         true
@@ -206,7 +248,8 @@ impl Job {
         let files = {
             let tasks = self.tasks.lock();
             let last = tasks.stages.keys().max();
-            last.and_then(|stage| tasks.stages.get(stage)).map_or(0, |stage| stage.files)
+            let last = last.and_then(|stage| tasks.stages.get(stage));
+            last.map_or(0, |stage| stage.files.values().map(|(_, files)| files).sum())
         };
         if files == locations.len() {
             self.advance(Phase::Done(locations));
@@ -225,7 +268,8 @@ impl Tasks {
             report.metrics.clear();
         }
         if let Some(task_status::Status::Successful(success)) = &report.status {
-            stage.files += success.partitions.iter().filter(|file| file.num_bytes > 0).count();
+            let files = success.partitions.iter().filter(|file| file.num_bytes > 0).count();
+            stage.files.insert(report.task_id, (success.executor_id.clone(), files));
         }
     }
 
@@ -234,13 +278,21 @@ impl Tasks {
         match failure.failed_reason {
             Some(FailedReason::FetchPartitionError(_)) => Some("shuffle files were lost".to_owned()),
             Some(FailedReason::ExecutionError(_) | FailedReason::IoError(_)) => {
-                let error = read_error(&failure.error).unwrap_or_else(|| Error::internal(failure.error.clone()));
-                self.first_error.get_or_insert(error);
+                self.first_error.get_or_insert_with(|| error_of(failure));
                 None
+            }
+            Some(FailedReason::ResultLost(_)) => {
+                let error = self.first_error.get_or_insert_with(|| error_of(failure));
+                Some(format!("an executor cannot keep its results: {}", error.message))
             }
             _ => None,
         }
     }
+}
+
+/// What a task says went wrong.
+fn error_of(failure: &FailedTask) -> Error {
+    read_error(&failure.error).unwrap_or_else(|| Error::internal(failure.error.clone()))
 }
 
 /// All jobs that have not been swept.
@@ -296,23 +348,72 @@ impl Jobs {
         }
     }
 
-    /// Ballista cannot replace lost shuffle files under its adaptive planner: every job that used the executor is
-    /// started again.
-    pub(crate) fn executor_lost(&self, executor: &str) {
+    /// A launch that will not be made: its executor was lost in the moment.
+    pub(crate) fn not_launched(&self, definition: &MultiTaskDefinition) {
+        let Some(job) = self.known(&JobId::new(definition.job_id.clone())) else { return };
+        let mut tasks = job.tasks.lock();
+        for task in &definition.task_ids {
+            tasks.running.remove(&(definition.stage_id, task.task_id));
+        }
+    }
+
+    /// Every job that used the executor is told; what becomes of it is decided by whoever waits for it.
+    pub(crate) fn executor_lost(&self, executor: &str, was_full: bool) {
         for job in &self.jobs {
             let mut tasks = job.tasks.lock();
-            tasks.running.retain(|_, on| on != executor);
+            let running = tasks.running.len();
+            tasks.running.retain(|_, launch| launch.executor != executor);
+            let was_running = tasks.running.len() < running;
+            for stage in tasks.stages.values_mut() {
+                stage.files.retain(|_, (holder, _)| holder != executor);
+            }
             let is_affected = tasks.executors.contains(executor);
             drop(tasks);
             if is_affected {
-                job.give_up(format!("the executor {executor} was lost"));
+                let loss = Loss { executor: executor.to_owned(), was_running, was_full };
+                job.losses.send_if_modified(|losses| {
+                    let is_news = losses.iter().all(|known| known.executor != loss.executor);
+                    if is_news {
+                        losses.push(loss);
+                    }
+                    is_news
+                });
+            }
+        }
+    }
+
+    /// Gives up jobs of which an executor has a task that nothing will come of: it has been idle for `idle_max`, or the
+    /// executor does not know it.
+    pub(crate) fn check_tasks(&self, executor: &str, known: &[TaskPulse], idle_max: Duration) {
+        for job in &self.jobs {
+            let mut reason = None;
+            for ((stage, task), launch) in &job.tasks.lock().running {
+                if launch.executor != executor {
+                    continue;
+                }
+                let is_it = |pulse: &&TaskPulse| {
+                    pulse.stage == *stage && pulse.task == *task && pulse.job == job.key().as_str()
+                };
+                match known.iter().find(is_it) {
+                    Some(pulse) if Duration::from_millis(pulse.idle_ms) > idle_max => {
+                        reason =
+                            Some(format!("task {task} of stage {stage} on {executor} did nothing for {idle_max:?}"));
+                    }
+                    None if launch.since.elapsed() > UNKNOWN_MAX => {
+                        reason = Some(format!("{executor} has forgotten task {task} of stage {stage}"));
+                    }
+                    _ => {}
+                }
+            }
+            if let Some(reason) = reason {
+                job.give_up(reason);
             }
         }
     }
 
     /// Tasks that `executor` has now.
     pub(crate) fn running_on(&self, executor: &str) -> u32 {
-        let count = |job: &Job| job.tasks.lock().running.values().filter(|on| *on == executor).count();
+        let count = |job: &Job| job.tasks.lock().running.values().filter(|launch| launch.executor == executor).count();
         self.jobs.iter().map(|job| count(&job) as u32).sum()
     }
 

@@ -21,7 +21,9 @@ use tokio::time::{sleep, timeout};
 use tonic::transport::Channel;
 use tonic::{Code, Request};
 
+use crate::scheduler::held::TaskName;
 use crate::scheduler::jobs::Jobs;
+use crate::scheduler::members::Members;
 
 /// How long an executor may take to say that it has a task; it answers before it looks at it.
 const LAUNCH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -86,12 +88,29 @@ impl Executors {
 /// Ballista's way to our executors.
 pub(crate) struct Launcher {
     executors: Arc<Executors>,
+    members: Arc<Members>,
     jobs: Arc<Jobs>,
 }
 
 impl Launcher {
-    pub(crate) fn new(executors: Arc<Executors>, jobs: Arc<Jobs>) -> Self {
-        Self { executors, jobs }
+    pub(crate) fn new(executors: Arc<Executors>, members: Arc<Members>, jobs: Arc<Jobs>) -> Self {
+        Self { executors, members, jobs }
+    }
+
+    /// Notes a launch. Asked after that whether the executor is there: one that is lost meanwhile has it taken away.
+    async fn launched(&self, task: &MultiTaskDefinition, executor: &str) -> bool {
+        let is_wanted = self.jobs.launched(task, executor);
+        let is_sent = is_wanted && self.members.is_member(executor);
+        if is_wanted && !is_sent {
+            self.jobs.not_launched(task);
+        }
+        for name in names(task) {
+            match is_sent {
+                true => self.members.launched(&name),
+                false => _ = self.members.release(&name).await,
+            }
+        }
+        is_sent
     }
 
     /// Tasks that no executor could ever receive fail their job, and not the executor.
@@ -119,8 +138,13 @@ impl TaskLauncher for Launcher {
         tasks: Vec<MultiTaskDefinition>,
         _: &ExecutorManager,
     ) -> BallistaResult<HashSet<JobId>> {
-        let (mut tasks, refused) = self.split_off_too_large(tasks);
-        tasks.retain(|task| self.jobs.launched(task, &executor.id));
+        let (fitting, refused) = self.split_off_too_large(tasks);
+        let mut tasks = Vec::with_capacity(fitting.len());
+        for task in fitting {
+            if self.launched(&task, &executor.id).await {
+                tasks.push(task);
+            }
+        }
         let address = format!("{}:{}", executor.host, executor.grpc_port);
         for chunk in chunks(tasks) {
             let message = LaunchMultiTaskParams { multi_tasks: chunk, scheduler_endpoint: String::new() };
@@ -139,6 +163,12 @@ impl TaskLauncher for Launcher {
         }
         Ok(refused)
     }
+}
+
+fn names(definition: &MultiTaskDefinition) -> impl Iterator<Item = TaskName> {
+    let job = JobId::new(definition.job_id.clone());
+    let (stage, stage_attempt) = (definition.stage_id, definition.stage_attempt_num);
+    definition.task_ids.iter().map(move |task| TaskName { job: job.clone(), stage, stage_attempt, task: task.task_id })
 }
 
 /// Tasks in messages of a size that can be sent.

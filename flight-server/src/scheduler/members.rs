@@ -24,11 +24,17 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::scheduler::SchedulerOptions;
+use crate::scheduler::held::{Freed, Held, TaskName};
 use crate::scheduler::jobs::Jobs;
-use crate::system::{ExecutorSummary, Executors};
+use crate::system::ExecutorSummary;
 
 /// How long an executor that has gone is still shown.
 const GONE_SHOWN: Duration = Duration::from_secs(300);
+
+/// How long an executor gets no tasks of which results were lost.
+const UNWELL_REST: Duration = Duration::from_secs(30);
+/// Share of its memory from which on the death of an executor is taken for the work of what it ran.
+const FULL_PERCENT: u8 = 85;
 
 /// Whether an executor takes queries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,16 +70,30 @@ struct Member {
     address: String,
     vcores: u32,
     is_draining: bool,
-    /// It said goodbye, or could not be reached.
+    /// It said goodbye, or has joined again.
     is_gone: bool,
+    /// Its process has died, or nobody can reach it.
+    is_dead: bool,
+    /// When results of it were lost last.
+    unwell_since: Option<Instant>,
+    /// Share of its memory that it used when it was last heard of, in percent.
+    memory_percent: u8,
     heard: Instant,
     heard_at: SystemTime,
 }
 
 impl Member {
+    fn is_unwell(&self) -> bool {
+        self.unwell_since.is_some_and(|since| since.elapsed() < UNWELL_REST)
+    }
+
+    fn is_full(&self) -> bool {
+        self.memory_percent >= FULL_PERCENT
+    }
+
     fn state(&self, lost_after: Duration) -> State {
         match self {
-            member if member.is_gone || member.heard.elapsed() > lost_after => State::Lost,
+            member if member.is_gone || member.is_dead || member.heard.elapsed() > lost_after => State::Lost,
             member if member.is_draining => State::Draining,
             _ => State::Active,
         }
@@ -84,8 +104,7 @@ impl Member {
 pub(crate) struct Members {
     /// Ballista's own accounting of free virtual cores.
     slots: InMemoryClusterState,
-    /// Virtual cores that tasks have been bound to and not given back, by executor.
-    bound: Mutex<HashMap<String, u32>>,
+    held: Held,
     table: Mutex<HashMap<String, Member>>,
     /// Executors that were lost, for display.
     lost: Mutex<Vec<(Instant, ExecutorSummary)>>,
@@ -105,7 +124,7 @@ impl Members {
     pub(crate) fn new(jobs: Arc<Jobs>, options: &SchedulerOptions) -> Self {
         Self {
             slots: InMemoryClusterState::default(),
-            bound: Mutex::default(),
+            held: Held::default(),
             table: Mutex::default(),
             lost: Mutex::default(),
             jobs,
@@ -114,18 +133,18 @@ impl Members {
         }
     }
 
-    /// Takes an executor in; one that asks again because the answer was lost is a member already.
+    /// Takes an executor in; `false` for one that asks again because the answer was lost, and is a member already.
     ///
     /// # Errors
     /// `AlreadyExists` if another living executor has its name.
-    pub(crate) async fn join(&self, joining: Joining) -> Result<()> {
+    pub(crate) async fn join(&self, joining: Joining) -> Result<bool> {
         let Joining { hello, metadata } = joining;
         let vcores = metadata.specification.vcores;
         let id = metadata.id.clone();
         {
             let mut table = self.table.lock();
             if table.contains_key(&id) {
-                return Ok(());
+                return Ok(false);
             }
             self.check_name(&table, &hello)?;
             // Joining again, it has forgotten what it had as the member that it was.
@@ -135,14 +154,25 @@ impl Members {
                 .for_each(|member| member.is_gone = true);
             let (heard, heard_at) = (Instant::now(), SystemTime::now());
             let address = format!("{}:{}", metadata.host, metadata.port);
-            let member = Member { hello, address, vcores, is_draining: false, is_gone: false, heard, heard_at };
+            let member = Member {
+                hello,
+                address,
+                vcores,
+                is_draining: false,
+                is_gone: false,
+                is_dead: false,
+                unwell_since: None,
+                memory_percent: 0,
+                heard,
+                heard_at,
+            };
             tracing::info!(executor = %id, address = %member.address, vcores, "an executor joins");
             table.insert(id.clone(), member);
         }
         let data = ExecutorData { executor_id: id, total_vcores: vcores, available_vcores: vcores };
         let joined = self.slots.register_executor(metadata, data).await;
         self.count_active();
-        joined.map_err(|error| Error::internal(error.to_string()))
+        joined.map(|()| true).map_err(|error| Error::internal(error.to_string()))
     }
 
     /// Two executors with one name would be taken for one; a process that started anew replaces the one it was.
@@ -190,6 +220,94 @@ impl Members {
         self.count_active();
     }
 
+    /// An executor is dead: whoever waits for it is told now, and Ballista within a second.
+    pub(crate) fn lose(&self, id: &str, reason: &str) {
+        let lost = {
+            let mut table = self.table.lock();
+            let member = table.get_mut(id).filter(|member| member.state(self.lost_after) != State::Lost);
+            member.map(|member| {
+                member.is_dead = true;
+                member.is_full()
+            })
+        };
+        if let Some(was_full) = lost {
+            tracing::warn!(executor = %id, %reason, "an executor is dead");
+            self.count_active();
+            self.jobs.executor_lost(id, was_full);
+        }
+    }
+
+    /// Notes how much of its memory an executor uses.
+    pub(crate) fn note_memory(&self, id: &str, percent: u8) {
+        if let Some(member) = self.table.lock().get_mut(id) {
+            member.memory_percent = percent;
+        }
+    }
+
+    /// An executor cannot keep results, or others cannot read them: it gets no tasks for a while, if others can take them.
+    pub(crate) fn rest(&self, id: &str) {
+        if let Some(member) = self.table.lock().get_mut(id) {
+            tracing::warn!(executor = %id, rest = ?UNWELL_REST, "results of an executor were lost: it gets no tasks for a while");
+            member.unwell_since = Some(Instant::now());
+        }
+    }
+
+    /// A task is sent to its executor.
+    pub(crate) fn launched(&self, task: &TaskName) {
+        self.held.launched(task);
+    }
+
+    /// A task has ended on its executor, or was not sent: others may have its virtual cores.
+    pub(crate) async fn release(&self, task: &TaskName) -> bool {
+        self.free(self.held.release(task).into_iter().collect()).await
+    }
+
+    /// No task of the job will be sent any more.
+    pub(crate) async fn release_unlaunched(&self, job: &JobId) -> bool {
+        self.free(self.held.release_unlaunched(job)).await
+    }
+
+    async fn free(&self, freed: Vec<Freed>) -> bool {
+        let is_any = !freed.is_empty();
+        if let Err(error) = self.slots.unbind_tasks(freed).await {
+            tracing::error!(%error, "virtual cores were not given back");
+        }
+        is_any
+    }
+
+    /// Some executor that takes queries, or finishes those that it has.
+    pub(crate) fn any_living(&self) -> Option<String> {
+        let table = self.table.lock();
+        let is_living = |member: &Member| member.state(self.lost_after) != State::Lost;
+        table.iter().find(|(_, member)| is_living(member)).map(|(id, _)| id.clone())
+    }
+
+    /// Whether an executor takes queries of which no results were lost lately.
+    pub(crate) fn has_well_executor(&self) -> bool {
+        self.table.lock().values().any(|member| self.is_active(member) && !member.is_unwell())
+    }
+
+    /// Membership and address of the executor that operators know as `name`.
+    ///
+    /// # Errors
+    /// `NotFound` if none is a member now.
+    pub(crate) fn find(&self, name: &str) -> Result<(String, String)> {
+        let table = self.table.lock();
+        let is_it = |member: &Member| member.hello.name == name && member.state(self.lost_after) != State::Lost;
+        let found = table.iter().find(|(_, member)| is_it(member));
+        found.map(|(id, member)| (id.clone(), member.address.clone())).ok_or_else(|| {
+            Error::not_found(format!("no executor is named '{name}': SELECT id FROM system.executors lists them"))
+        })
+    }
+
+    /// Takes no more tasks, from now on.
+    pub(crate) fn drain(&self, id: &str) {
+        if let Some(member) = self.table.lock().get_mut(id) {
+            member.is_draining = true;
+        }
+        self.count_active();
+    }
+
     fn summary(&self, id: &str, member: &Member) -> ExecutorSummary {
         ExecutorSummary {
             id: member.hello.name.clone(),
@@ -229,6 +347,14 @@ impl Members {
         member.state(self.lost_after) == State::Active
     }
 
+    /// All of them, if none is well.
+    fn without_unwell(&self, executors: HashSet<String>) -> HashSet<String> {
+        let table = self.table.lock();
+        let is_well = |id: &&String| table.get(*id).is_some_and(|member| !member.is_unwell());
+        let well: HashSet<String> = executors.iter().filter(is_well).cloned().collect();
+        if well.is_empty() { executors } else { well }
+    }
+
     fn count_active(&self) {
         let count = self.table.lock().values().filter(|member| self.is_active(member)).count();
         self.active.send_if_modified(|active| std::mem::replace(active, count) != count);
@@ -252,9 +378,9 @@ impl Members {
     }
 }
 
-impl Executors for Members {
+impl Members {
     /// Every member, and those lost lately.
-    fn summaries(&self) -> Vec<ExecutorSummary> {
+    pub(crate) fn summaries(&self) -> Vec<ExecutorSummary> {
         let mut executors: Vec<ExecutorSummary> = {
             let table = self.table.lock();
             table.iter().filter(|(_, member)| !member.is_gone).map(|(id, member)| self.summary(id, member)).collect()
@@ -276,26 +402,24 @@ impl ClusterState for Members {
         active_jobs: Arc<HashMap<JobId, JobInfoCache>>,
         executors: Option<HashSet<String>>,
     ) -> BallistaResult<Vec<BoundTask>> {
+        let executors = executors.map(|executors| self.without_unwell(executors));
         let tasks = self.slots.bind_schedulable_tasks(distribution, active_jobs, executors).await?;
-        let mut bound = self.bound.lock();
         for (executor, task) in &tasks {
-            *bound.entry(executor.clone()).or_default() += task.vcores_consumed;
+            let name = TaskName {
+                job: task.key.job_id.clone(),
+                stage: task.key.stage_id as u32,
+                stage_attempt: task.stage_attempt_num as u32,
+                task: task.key.task_id as u32,
+            };
+            let before = self.held.take(name, executor, task.vcores_consumed);
+            self.free(before.into_iter().collect()).await;
         }
         Ok(tasks)
     }
 
-    /// Ballista gives the virtual cores of a task back twice when its job is cancelled between binding and launching:
-    /// an executor would seem to have more than it has, for ever.
-    async fn unbind_tasks(&self, mut slots: Vec<ExecutorSlot>) -> BallistaResult<()> {
-        {
-            let mut bound = self.bound.lock();
-            for (executor, vcores) in &mut slots {
-                let held = bound.entry(executor.clone()).or_default();
-                *vcores = (*vcores).min(*held);
-                *held -= *vcores;
-            }
-        }
-        self.slots.unbind_tasks(slots).await
+    /// Tasks hold their virtual cores until [`Members::release`].
+    async fn unbind_tasks(&self, _slots: Vec<ExecutorSlot>) -> BallistaResult<()> {
+        Ok(())
     }
 
     async fn register_executor(&self, metadata: ExecutorMetadata, data: ExecutorData) -> BallistaResult<()> {
@@ -322,6 +446,7 @@ impl ClusterState for Members {
     /// Ballista has given an executor up: it was lost, has left, or did not take a task.
     async fn remove_executor(&self, id: &str) -> BallistaResult<()> {
         let member = self.table.lock().remove(id);
+        let was_full = member.as_ref().is_some_and(Member::is_full);
         if let Some(member) = member.filter(|member| !member.is_gone) {
             tracing::warn!(executor = %id, address = %member.address, "an executor is lost");
             let summary = self.summary(id, &member);
@@ -329,8 +454,8 @@ impl ClusterState for Members {
             self.lost.lock().push((Instant::now(), summary));
         }
         self.count_active();
-        self.jobs.executor_lost(id);
-        self.bound.lock().remove(id);
+        self.jobs.executor_lost(id, was_full);
+        self.held.forget(id);
         self.slots.remove_executor(id).await
     }
 

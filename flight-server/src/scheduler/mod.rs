@@ -2,23 +2,27 @@
 //!
 //! The life of a staged query:
 //! 1. [`staged`] checks that the plan may travel and submits it to Ballista under a session of the staged profile.
-//! 2. Ballista plans stages; [`members`] binds their tasks to executors, [`launcher`] sends them there and makes sure
-//!    that they arrive.
+//! 2. Ballista plans stages; [`members`] binds their tasks to executors, whose virtual cores they hold ([`held`]);
+//!    [`launcher`] sends them there and makes sure that they arrive.
 //! 3. Executors report to [`service`]; [`jobs`] keeps what each job has done, wherever it stands, and whether it can
 //!    still end.
-//! 4. [`query`] waits for the job, starts it again if executors were lost before a row was delivered, and reads the
-//!    result from the executors ([`result`]).
-//! 5. [`sweeper`] cancels what nobody waits for and has executors remove the files of jobs that have ended.
+//! 4. [`pulses`] hears of dead executors and of tasks that get nowhere; [`recovery`] says whether a job gets over it.
+//! 5. [`query`] waits for the job, starts it again if it does not, and reads the result from the executors ([`result`]).
+//! 6. [`sweeper`] cancels what nobody waits for and has executors remove the files of jobs that have ended.
 //!
 //! Must not know Flight SQL, sessions or users.
 
 mod explain;
+mod held;
 mod jobs;
 mod launcher;
 mod members;
+mod pulses;
 mod query;
+mod recovery;
 mod result;
 mod service;
+mod spool;
 mod staged;
 mod sweeper;
 
@@ -45,6 +49,7 @@ use crate::system;
 use jobs::Jobs;
 use launcher::{Executors, Launcher};
 use members::Members;
+use pulses::Pulses;
 use service::ClusterService;
 use staged::{Cluster, StagedExecution};
 use sweeper::Sweeper;
@@ -61,8 +66,14 @@ pub struct SchedulerOptions {
     pub parts_per_vcore: usize,
     /// How often a query is tried when executors are lost before it has delivered a row.
     pub attempts_max: usize,
+    /// How often a query is tried when executors die under it whose memory was nearly full: it is taken for the cause.
+    pub deaths_max: usize,
+    /// A task that neither computes nor is given anything for so long is given up, and its query is tried again.
+    pub task_idle_max: Duration,
     /// A job of which nothing runs although an executor is idle is given up after so long.
     pub stalled_after: Duration,
+    /// Bytes of a result that are gathered before the first row is delivered: so much survives the loss of executors.
+    pub result_spool_bytes_max: u64,
     /// How long a query waits for an executor when all were lost.
     pub executor_wait: Duration,
     /// How the processes of the cluster talk to each other.
@@ -76,8 +87,11 @@ impl Default for SchedulerOptions {
         Self {
             executor_lost_after: Duration::from_secs(10),
             parts_per_vcore: 2,
-            attempts_max: 4,
+            attempts_max: 8,
+            deaths_max: 2,
+            task_idle_max: Duration::from_secs(120),
             stalled_after: Duration::from_secs(30),
+            result_spool_bytes_max: 4 << 30,
             executor_wait: Duration::from_secs(30),
             transport: Transport::default(),
             version: engine::distributed::VERSION.to_owned(),
@@ -90,6 +104,7 @@ impl Default for SchedulerOptions {
 pub(crate) struct Scheduler {
     address: SocketAddr,
     members: Arc<Members>,
+    pulses: Arc<Pulses>,
     execution: Arc<StagedExecution>,
     _sweeper: SpawnedTask<()>,
     port: AbortOnDropHandle<()>,
@@ -107,16 +122,19 @@ impl Scheduler {
         let members = Arc::new(Members::new(Arc::clone(&jobs), &options));
         let executors = Arc::new(Executors::new(options.transport.clone()));
         let ballista = start_ballista(&options, address, &jobs, &members, &executors).await?;
-        let service = ClusterService::new(Arc::clone(&ballista), Arc::clone(&members), Arc::clone(&jobs), &options);
+        let pulses = Pulses::new(Arc::clone(&members), Arc::clone(&jobs), &options);
+        let (for_ballista, for_members, for_jobs) = (Arc::clone(&ballista), Arc::clone(&members), Arc::clone(&jobs));
+        let service = ClusterService::new(for_ballista, for_members, for_jobs, Arc::clone(&pulses), &options);
         let stop = CancellationToken::new();
         let port = serve(&options.transport, listener, service, stop.clone())?;
         #[expect(clippy::disallowed_methods, reason = "the handle is kept and aborts with the scheduler")]
         let port = AbortOnDropHandle::new(tokio::spawn(port));
-        let (sweeper, sweeps) = Sweeper::new(Arc::clone(&ballista), Arc::clone(&jobs), executors);
+        let (sweeper, sweeps) = Sweeper::new(Arc::clone(&ballista), Arc::clone(&members), Arc::clone(&jobs), executors);
         let cluster = Cluster::new(options, ballista, Arc::clone(&members), jobs, sweeper);
         Ok(Self {
             address,
             members,
+            pulses,
             execution: Arc::new(StagedExecution::new(cluster)),
             _sweeper: SpawnedTask::spawn(sweeps),
             port,
@@ -144,12 +162,32 @@ impl Scheduler {
 
     /// The executors that are or recently were members.
     pub(crate) fn executors(&self) -> Arc<dyn system::Executors> {
-        Arc::clone(&self.members) as Arc<dyn system::Executors>
+        Arc::new(KnownExecutors { members: Arc::clone(&self.members), pulses: Arc::clone(&self.pulses) })
     }
 
     /// Returns when `count` executors take queries.
     pub(crate) async fn wait_for_executors(&self, count: usize) {
         self.members.wait_for(count).await;
+    }
+}
+
+/// The executors as operators see them.
+#[derive(Debug)]
+struct KnownExecutors {
+    members: Arc<Members>,
+    pulses: Arc<Pulses>,
+}
+
+#[async_trait::async_trait]
+impl system::Executors for KnownExecutors {
+    fn summaries(&self) -> Vec<system::ExecutorSummary> {
+        self.members.summaries()
+    }
+
+    async fn drain(&self, name: &str) -> Result<()> {
+        let (id, address) = self.members.find(name)?;
+        self.members.drain(&id);
+        self.pulses.drain(&id, &address).await
     }
 }
 
@@ -161,7 +199,7 @@ async fn start_ballista(
     executors: &Arc<Executors>,
 ) -> Result<Arc<Ballista>> {
     let cluster = BallistaCluster::new(Arc::clone(members) as _, Arc::clone(jobs) as _);
-    let launcher = Arc::new(Launcher::new(Arc::clone(executors), Arc::clone(jobs)));
+    let launcher = Arc::new(Launcher::new(Arc::clone(executors), Arc::clone(members), Arc::clone(jobs)));
     let config = Arc::new(ballista_config(options));
     let metrics = Arc::new(NoopMetricsCollector::default());
     let endpoint = address.to_string();

@@ -1,9 +1,11 @@
 //! One staged query: its job, the next job if executors were lost, and the rows.
 
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ballista_core::JobId;
+use ballista_core::serde::protobuf::PartitionLocation;
 use datafusion::arrow::array::{RecordBatch, StringArray};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::error::DataFusionError;
@@ -11,21 +13,26 @@ use datafusion::execution::{SendableRecordBatchStream, SessionState};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use datafusion::prelude::SessionContext;
-use engine::{Error, Progress, Result, Running, StartRequest};
-use futures::{StreamExt, pin_mut};
+use engine::{Error, ErrorKind, Progress, Result, Running, StartRequest};
+use futures::StreamExt;
 use parking_lot::Mutex;
 use tokio::sync::mpsc::Sender;
 use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::scheduler::explain::{rows_scanned, stages_after};
-use crate::scheduler::jobs::{Job, Phase};
+use crate::scheduler::jobs::{Job, Loss, Phase};
+use crate::scheduler::recovery::{Verdict, reset, verdict};
+use crate::scheduler::spool::{Gathered, Spool};
 use crate::scheduler::staged::Cluster;
 
 /// Batches read ahead of whoever reads the result.
 const BATCHES_AHEAD: usize = 2;
-/// How often a job without running tasks is looked at.
-const WATCH_INTERVAL: Duration = Duration::from_secs(5);
+/// How often a job is looked at that says nothing.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Why a job is given up when nobody is left to run it.
+const NO_EXECUTOR: &str = "every executor was lost";
 
 type Batches = Sender<std::result::Result<RecordBatch, DataFusionError>>;
 
@@ -41,6 +48,7 @@ pub(crate) struct Query {
     attempt: Mutex<Option<Attempt>>,
     /// What was counted when there was a job.
     progress: Mutex<Progress>,
+    history: Mutex<History>,
     cancelled: CancellationToken,
 }
 
@@ -49,6 +57,28 @@ struct Attempt {
     id: JobId,
     job: Arc<Job>,
     cluster: Arc<Cluster>,
+}
+
+/// What went wrong with a query, through no fault of the statement's as far as is known.
+#[derive(Debug, Default)]
+struct History {
+    setbacks: Vec<String>,
+    /// Executors that died under it for want of memory, in jobs that have ended.
+    deaths: BTreeSet<String>,
+}
+
+impl History {
+    fn note(&mut self, reason: &str, job: &Job) {
+        self.setbacks.push(format!("{reason}: the query was started again"));
+        let losses = job.losses();
+        let suspicious = losses
+            .borrow()
+            .iter()
+            .filter(|loss| loss.is_suspicious())
+            .map(|loss| loss.executor.clone())
+            .collect::<Vec<_>>();
+        self.deaths.extend(suspicious);
+    }
 }
 
 impl Drop for Attempt {
@@ -76,6 +106,7 @@ impl Query {
             schema: analyze_schema.unwrap_or(planned),
             attempt: Mutex::new(Some(attempt)),
             progress: Mutex::default(),
+            history: Mutex::default(),
             cancelled: CancellationToken::new(),
         }))
     }
@@ -85,35 +116,50 @@ impl Query {
         let _close = CloseOnDrop(Arc::clone(&self));
         let mut attempts = 1;
         loop {
-            let job = self.job().ok_or_else(Error::cancelled)?;
+            let (id, job) = self.job().ok_or_else(Error::cancelled)?;
             let mut delivered = false;
             let outcome = tokio::select! {
                 () = self.cancelled.cancelled() => return Err(Error::cancelled()),
-                outcome = self.run_attempt(&job, &batches, &mut delivered) => outcome,
+                outcome = self.run_attempt(&id, &job, &batches, &mut delivered) => outcome,
             };
             let reason = match outcome {
                 Ok(()) => return Ok(()),
                 Err(Setback::Error(error)) => return Err(error),
-                Err(Setback::Lost(reason)) if delivered || attempts >= self.cluster.options.attempts_max => {
-                    return Err(gave_up(&reason, attempts));
-                }
                 Err(Setback::Lost(reason)) => reason,
             };
+            self.history.lock().note(&reason, &job);
+            if let Some(error) = self.end_of_tries(&reason, &job, attempts, delivered) {
+                return Err(error);
+            }
             attempts += 1;
             tracing::warn!(query = %self.id, %reason, attempts, "the query is started again");
             self.restart().await?;
         }
     }
 
-    async fn run_attempt(&self, job: &Job, batches: &Batches, delivered: &mut bool) -> Result<(), Setback> {
-        let locations = self.outcome(job).await?;
+    /// Why there is no further try, if there is none.
+    fn end_of_tries(&self, reason: &str, job: &Job, attempts: usize, delivered: bool) -> Option<Error> {
+        let cannot_keep = job.first_error().filter(|_| !self.cluster.members.has_well_executor());
+        let is_over = delivered || attempts >= self.cluster.options.attempts_max;
+        self.suspected(&[]).or(cannot_keep).or_else(|| is_over.then(|| gave_up(reason, attempts)))
+    }
+
+    async fn run_attempt(&self, id: &JobId, job: &Job, batches: &Batches, delivered: &mut bool) -> Result<(), Setback> {
+        let locations = self.outcome(id, job).await?;
         if self.is_analyze {
             let batch = self.analyzed(job)?;
             let _ = batches.send(Ok(batch)).await;
             return Ok(());
         }
-        let rows = Arc::clone(&self.cluster.reader).read(locations, SchemaRef::clone(&self.schema));
-        pin_mut!(rows);
+        let mut rows = Box::pin(Arc::clone(&self.cluster.reader).read(locations, SchemaRef::clone(&self.schema)));
+        let spool_bytes_max = self.cluster.options.result_spool_bytes_max;
+        let mut spool = Spool::new(SchemaRef::clone(&self.schema), self.state.runtime_env(), spool_bytes_max);
+        let gathered = spool.gather(&mut rows).await.map_err(Setback::from_reading)?;
+        if gathered == Gathered::All {
+            // The executors are done with it, however slowly it is read.
+            self.close();
+        }
+        let mut rows = Box::pin(spool.rows().chain(rows));
         while let Some(batch) = rows.next().await {
             let batch = batch.map_err(Setback::from_reading)?;
             *delivered = true;
@@ -125,9 +171,10 @@ impl Query {
     }
 
     /// Waits until the job has ended or can no longer end.
-    async fn outcome(&self, job: &Job) -> Result<Vec<ballista_core::serde::protobuf::PartitionLocation>, Setback> {
-        let mut phases = job.phases();
+    async fn outcome(&self, id: &JobId, job: &Job) -> Result<Vec<PartitionLocation>, Setback> {
+        let (mut phases, mut losses) = (job.phases(), job.losses());
         let mut looks = interval(WATCH_INTERVAL);
+        let mut is_reset = HashSet::new();
         loop {
             match phases.borrow_and_update().clone() {
                 Phase::Done(locations) => return Ok(locations),
@@ -136,16 +183,65 @@ impl Query {
                 Phase::Unsuitable(reason) => return Err(Setback::Error(Error::internal(reason))),
                 Phase::Planning | Phase::Running(_) => {}
             }
+            let lost = losses.borrow_and_update().clone();
+            if let Some(error) = self.suspected(&lost) {
+                return Err(Setback::Error(error));
+            }
+            for loss in lost {
+                self.recover(id, job, &loss.executor, &mut is_reset).await;
+            }
             tokio::select! {
-                // The sender lives as long as the job.
+                // The senders live as long as the job.
                 _ = phases.changed() => {}
-                _ = looks.tick() => self.check_stall(job),
+                _ = losses.changed() => {}
+                _ = looks.tick() => self.look_at(job),
             }
         }
     }
 
-    /// A job of which nothing runs although an executor has nothing to do waits for something that will not happen.
-    fn check_stall(&self, job: &Job) {
+    /// Has the lost tasks run again, or the whole job if that does not help.
+    async fn recover(&self, id: &JobId, job: &Job, executor: &str, is_reset: &mut HashSet<String>) {
+        let Cluster { ballista, members, .. } = self.cluster.as_ref();
+        let Some(another) = members.any_living() else {
+            return job.give_up(NO_EXECUTOR.to_owned());
+        };
+        match verdict(ballista, id, executor).await {
+            Verdict::Unknown => {}
+            Verdict::Wrecked(reason) => job.give_up(format!("the executor {executor} was lost: {reason}")),
+            Verdict::GoesOn if is_reset.insert(executor.to_owned()) => {
+                let reset = reset(ballista, id, executor, &another).await;
+                match reset {
+                    Ok(()) => {
+                        let note = format!("the executor {executor} was lost: its tasks run again");
+                        tracing::warn!(query = %self.id, "{note}");
+                        self.history.lock().setbacks.push(note);
+                    }
+                    Err(reason) => job.give_up(format!("the executor {executor} was lost: {reason}")),
+                }
+            }
+            Verdict::GoesOn => {}
+        }
+    }
+
+    /// The error of a query under which executors die, one after the other, for want of memory.
+    fn suspected(&self, losses: &[Loss]) -> Option<Error> {
+        let mut dead = self.history.lock().deaths.clone();
+        dead.extend(losses.iter().filter(|loss| loss.is_suspicious()).map(|loss| loss.executor.clone()));
+        (dead.len() >= self.cluster.options.deaths_max).then(|| {
+            let names = dead.into_iter().collect::<Vec<_>>().join(", ");
+            Error::new(ErrorKind::Exhausted, format!(
+                "the query is stopped: executors died while they ran it with their memory nearly full ({names}); make it \
+                 need less memory at once, or give executors more"
+            ))
+        })
+    }
+
+    /// A job waits for something that will not happen if nothing of it runs although an executor has nothing to do, and
+    /// if there is no executor.
+    fn look_at(&self, job: &Job) {
+        if self.cluster.members.any_living().is_none() {
+            return job.give_up(NO_EXECUTOR.to_owned());
+        }
         let limit = self.cluster.options.stalled_after;
         let is_running = matches!(*job.phases().borrow(), Phase::Running(_));
         if is_running && job.idle_for() > limit && self.cluster.members.has_idle_executor() {
@@ -178,8 +274,8 @@ impl Query {
             .map_err(|error| Setback::Error(DataFusionError::from(error).into()))
     }
 
-    fn job(&self) -> Option<Arc<Job>> {
-        self.attempt.lock().as_ref().map(|attempt| Arc::clone(&attempt.job))
+    fn job(&self) -> Option<(JobId, Arc<Job>)> {
+        self.attempt.lock().as_ref().map(|attempt| (attempt.id.clone(), Arc::clone(&attempt.job)))
     }
 
     fn progress(&self) -> Progress {
@@ -233,7 +329,7 @@ enum Setback {
 impl Setback {
     fn from_reading(error: Error) -> Self {
         match error.kind {
-            engine::ErrorKind::Unavailable => Self::Lost(error.message),
+            ErrorKind::Unavailable => Self::Lost(error.message),
             _ => Self::Error(error),
         }
     }
@@ -320,6 +416,10 @@ impl Running for StagedRunning {
 
     fn progress(&self) -> Progress {
         self.query.progress()
+    }
+
+    fn setbacks(&self) -> Vec<String> {
+        self.query.history.lock().setbacks.clone()
     }
 
     fn cancel(&self) {

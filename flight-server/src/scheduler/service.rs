@@ -2,16 +2,19 @@
 //!
 //! Ballista's own service would also take plans from anybody who reaches the port; ours takes executors only.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ballista_core::JobId;
+use ballista_core::serde::protobuf::failed_task::FailedReason;
 use ballista_core::serde::protobuf::scheduler_grpc_server::SchedulerGrpc;
 use ballista_core::serde::protobuf::{
     CancelJobParams, CancelJobResult, CleanJobDataParams, CleanJobDataResult, CreateUpdateSessionParams,
     CreateUpdateSessionResult, ExecuteQueryParams, ExecuteQueryResult, ExecutorRegistration, ExecutorStatus,
     ExecutorStoppedParams, ExecutorStoppedResult, GetJobMetricsParams, GetJobMetricsResult, GetJobStatusParams,
     GetJobStatusResult, HeartBeatParams, HeartBeatResult, PollWorkParams, PollWorkResult, RegisterExecutorParams,
-    RegisterExecutorResult, RemoveSessionParams, RemoveSessionResult, UpdateTaskStatusParams, UpdateTaskStatusResult,
-    executor_status,
+    RegisterExecutorResult, RemoveSessionParams, RemoveSessionResult, TaskStatus, UpdateTaskStatusParams,
+    UpdateTaskStatusResult, executor_status, task_status,
 };
 use ballista_core::serde::scheduler::ExecutorMetadata;
 use engine::distributed::wire::Hello;
@@ -19,8 +22,11 @@ use engine::{Error, ErrorKind};
 use futures::stream::BoxStream;
 use tonic::{Request, Response, Status};
 
+use crate::scheduler::held::TaskName;
 use crate::scheduler::jobs::Jobs;
 use crate::scheduler::members::{Joining, Members};
+use crate::scheduler::pulses::Pulses;
+use crate::scheduler::recovery::offer;
 use crate::scheduler::{Ballista, SchedulerOptions};
 
 /// The service of the cluster port.
@@ -29,6 +35,7 @@ pub(crate) struct ClusterService {
     ballista: Arc<Ballista>,
     members: Arc<Members>,
     jobs: Arc<Jobs>,
+    pulses: Arc<Pulses>,
     version: Arc<str>,
 }
 
@@ -39,9 +46,10 @@ impl ClusterService {
         ballista: Arc<Ballista>,
         members: Arc<Members>,
         jobs: Arc<Jobs>,
+        pulses: Arc<Pulses>,
         options: &SchedulerOptions,
     ) -> Self {
-        Self { ballista, members, jobs, version: options.version.as_str().into() }
+        Self { ballista, members, jobs, pulses, version: options.version.as_str().into() }
     }
 
     fn check_version(&self, hello: &Hello) -> Result<(), Status> {
@@ -53,12 +61,6 @@ impl ClusterService {
             hello.name, hello.version, self.version
         )))
     }
-
-    /// Free virtual cores are offered again: an update without reports makes Ballista look for tasks.
-    async fn offer(&self, executor_id: &str) -> Result<(), Status> {
-        let nothing = UpdateTaskStatusParams { executor_id: executor_id.to_owned(), task_status: vec![] };
-        SchedulerGrpc::update_task_status(self.ballista.as_ref(), Request::new(nothing)).await.map(|_| ())
-    }
 }
 
 fn status(error: &Error) -> Status {
@@ -67,6 +69,17 @@ fn status(error: &Error) -> Status {
         ErrorKind::AlreadyExists => Status::already_exists(message),
         ErrorKind::Invalid => Status::invalid_argument(message),
         _ => Status::internal(message),
+    }
+}
+
+/// The executor that is to blame for the failure of a task of `executor`, if one is: it cannot keep results, or cannot be
+/// read from.
+fn unwell<'r>(report: &'r TaskStatus, executor: &'r str) -> Option<&'r str> {
+    let Some(task_status::Status::Failed(failure)) = &report.status else { return None };
+    match &failure.failed_reason {
+        Some(FailedReason::ResultLost(_)) => Some(executor),
+        Some(FailedReason::FetchPartitionError(lost)) => Some(&lost.executor_id),
+        _ => None,
     }
 }
 
@@ -102,9 +115,12 @@ impl SchedulerGrpc for ClusterService {
         self.check_version(&hello)?;
         let peer = request.remote_addr();
         let metadata = metadata_of(request.into_inner().metadata, peer)?;
-        let id = metadata.id.clone();
-        self.members.join(Joining { hello, metadata }).await.map_err(|error| status(&error))?;
-        self.offer(&id).await?;
+        let (id, address) = (metadata.id.clone(), format!("{}:{}", metadata.host, metadata.grpc_port));
+        let is_new = self.members.join(Joining { hello, metadata }).await.map_err(|error| status(&error))?;
+        if is_new {
+            self.pulses.listen(id.clone(), address);
+        }
+        offer(&self.ballista, &id).await?;
         Ok(Response::new(RegisterExecutorResult { success: true }))
     }
 
@@ -121,12 +137,34 @@ impl SchedulerGrpc for ClusterService {
         if !self.members.is_member(&executor_id) {
             return Err(Status::not_found(format!("{executor_id} is no member: join again")));
         }
-        let task_status = self.jobs.news(task_status);
-        if task_status.is_empty() {
-            return Ok(Response::new(UpdateTaskStatusResult { success: true }));
+        for report in &task_status {
+            let name = TaskName {
+                job: JobId::new(report.job_id.clone()),
+                stage: report.stage_id,
+                stage_attempt: report.stage_attempt_num,
+                task: report.task_id,
+            };
+            self.members.release(&name).await;
         }
-        let news = UpdateTaskStatusParams { executor_id, task_status };
-        SchedulerGrpc::update_task_status(self.ballista.as_ref(), Request::new(news)).await
+        let mut jobs: BTreeMap<String, Vec<TaskStatus>> = BTreeMap::new();
+        for report in self.jobs.news(task_status) {
+            if let Some(unwell) = unwell(&report, &executor_id) {
+                self.members.rest(unwell);
+            }
+            jobs.entry(report.job_id.clone()).or_default().push(report);
+        }
+        if jobs.is_empty() {
+            offer(&self.ballista, &executor_id).await?;
+        }
+        // Of reports that come together Ballista forgets those of all jobs when it stumbles over one.
+        for (job, task_status) in jobs {
+            let news = UpdateTaskStatusParams { executor_id: executor_id.clone(), task_status };
+            let taken = SchedulerGrpc::update_task_status(self.ballista.as_ref(), Request::new(news)).await;
+            if let Err(status) = taken {
+                self.jobs.job(&JobId::new(job)).give_up(format!("a report was not taken: {}", status.message()));
+            }
+        }
+        Ok(Response::new(UpdateTaskStatusResult { success: true }))
     }
 
     async fn executor_stopped(&self, request: Request<ExecutorStoppedParams>) -> Reply<ExecutorStoppedResult> {

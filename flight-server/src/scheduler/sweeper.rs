@@ -14,6 +14,8 @@ use tonic::transport::Channel;
 use crate::scheduler::Ballista;
 use crate::scheduler::jobs::{Job, Jobs, Phase};
 use crate::scheduler::launcher::Executors;
+use crate::scheduler::members::Members;
+use crate::scheduler::recovery::offer;
 
 /// How long Ballista may take to plan a job that has been cancelled, or to cancel one.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(60);
@@ -26,6 +28,7 @@ pub(crate) struct Sweeper {
 
 struct Broom {
     ballista: Arc<Ballista>,
+    members: Arc<Members>,
     jobs: Arc<Jobs>,
     executors: Arc<Executors>,
 }
@@ -34,11 +37,12 @@ impl Sweeper {
     /// The sweeper and its work, which goes on as long as it is polled.
     pub(crate) fn new(
         ballista: Arc<Ballista>,
+        members: Arc<Members>,
         jobs: Arc<Jobs>,
         executors: Arc<Executors>,
     ) -> (Self, impl Future<Output = ()> + use<>) {
         let (queue, jobs_to_sweep) = mpsc::unbounded_channel();
-        let broom = Arc::new(Broom { ballista, jobs, executors });
+        let broom = Arc::new(Broom { ballista, members, jobs, executors });
         (Self { queue }, sweep_all(broom, jobs_to_sweep))
     }
 
@@ -65,10 +69,10 @@ impl Broom {
         if !job.is_closed() && timeout(CANCEL_TIMEOUT, self.cancel(&id, &job)).await.is_err() {
             tracing::warn!(job = %id, "a job could not be cancelled");
         }
-        let members = &self.ballista.state.executor_manager;
+        let manager = &self.ballista.state.executor_manager;
         for executor in job.executors() {
             // One that is no longer a member has removed everything itself.
-            let Ok(metadata) = members.get_executor_metadata(&executor).await else { continue };
+            let Ok(metadata) = manager.get_executor_metadata(&executor).await else { continue };
             let address = format!("{}:{}", metadata.host, metadata.grpc_port);
             let request = RemoveJobDataParams { job_id: id.to_string(), remove_stage_ids: vec![] };
             let call = |mut client: ExecutorGrpcClient<Channel>| {
@@ -80,6 +84,12 @@ impl Broom {
             }
         }
         self.jobs.remove(&id);
+        if self.members.release_unlaunched(&id).await
+            && let Some(executor) = self.members.any_living()
+            && let Err(status) = offer(&self.ballista, &executor).await
+        {
+            tracing::warn!(%status, "free virtual cores were not offered");
+        }
     }
 
     /// Ballista forgets a cancellation that comes while it plans, so planning is waited for.

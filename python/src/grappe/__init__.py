@@ -6,7 +6,8 @@
         client.upload(frame, "sales")                 # pandas, polars, Arrow, Parquet
         client.sql("SELECT day, sum(price) FROM sales GROUP BY day").to_pandas()
 
-The way of a call: `client` -> `result` or `upload` -> `driver` (the only module that knows ADBC) -> the server.
+The way of a call: `client` -> `result` or `upload` -> `session` (which finds a coordinator that is lost) -> `driver` (the
+only module that knows ADBC) -> the server.
 Nothing heavy is imported before it is used, so that `import grappe` costs little.
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,11 @@ from urllib.parse import unquote, urlsplit
 from grappe.errors import InvalidError, NotFoundError
 
 PORT = 7470
+OPTION = "retry_seconds_max"
 SCHEMES = {"grpc": "grpc", "grpc+tcp": "grpc", "grpc+tls": "grpc+tls", "grappe": "grpc", "grappe+tls": "grpc+tls"}
+_URL = re.compile(
+    r"(?P<scheme>[A-Za-z+]+)://(?:(?P<user>[^:/]*)(?::(?P<password>[^/]*))?@)?(?P<hosts>[^/?#@]+)/*(?:\?(?P<query>.*))?"
+)
 
 
 @dataclass(frozen=True)
@@ -54,31 +59,74 @@ class Address:
         return options
 
 
-def address(
+@dataclass(frozen=True)
+class Target:
+    """What a URL says: one address or several, of which the first that answers is taken."""
+
+    addresses: tuple[Address, ...]
+    retry_seconds_max: float | None = None
+    """As it stands in the URL; None if it does not."""
+
+
+def target(
     url: str, user: str | None, password: str | None, token: str | None, tls_ca: str | os.PathLike[str] | None,
     tls_skip_verify: bool,
-) -> Address:
+) -> Target:
     """Reads a URL: `grpc://HOST:PORT` or `grpc+tls://HOST:PORT`, with `USER:PASSWORD@` before the host if wanted.
 
-    A user without a password has that of `GRAPPE_PASSWORD`. Raises `InvalidError` for any other URL, and for a token
-    beside a user.
+    More `HOST:PORT` may follow after commas, and `?retry_seconds_max=SECONDS` at the end. A user without a password has
+    that of `GRAPPE_PASSWORD`. Raises `InvalidError` for any other URL, and for a token beside a user.
     """
-    form = "use grpc://HOST:PORT or grpc+tls://HOST:PORT"
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port or PORT
-    except ValueError as error:
-        raise InvalidError(f'"{_without_secrets(url)}" is not the URL of a server ({error}); {form}') from None
-    if parts.scheme not in SCHEMES or not host or parts.path.strip("/") or parts.query:
-        raise InvalidError(f'"{_without_secrets(url)}" is not the URL of a server; {form}')
-    user = user if user is not None else (unquote(parts.username) if parts.username else None)
+    parts = _URL.fullmatch(url)
+    scheme = SCHEMES.get(parts["scheme"].lower()) if parts else None
+    if parts is None or scheme is None:
+        raise _not_a_url(url)
+    user = user if user is not None else (unquote(parts["user"]) if parts["user"] else None)
     if password is None:
-        password = unquote(parts.password) if parts.password else os.environ.get("GRAPPE_PASSWORD")
+        password = unquote(parts["password"]) if parts["password"] else os.environ.get("GRAPPE_PASSWORD")
     if token is not None and user is not None:
         raise InvalidError("a user and a token were given; use one of them")
-    host = f"[{host}]" if ":" in host else host
-    clean = f"{SCHEMES[parts.scheme]}://{host}:{port}"
-    return Address(clean, user, password, token, None if tls_ca is None else os.fspath(tls_ca), tls_skip_verify)
+    trusted = None if tls_ca is None else os.fspath(tls_ca)
+    return Target(
+        tuple(
+            Address(f"{scheme}://{_host_and_port(host.strip(), url)}", user, password, token, trusted, tls_skip_verify)
+            for host in parts["hosts"].split(",")
+        ),
+        _retry_seconds_max(parts["query"], url),
+    )
+
+
+def _host_and_port(text: str, url: str) -> str:
+    try:
+        parts = urlsplit(f"//{text}")
+        host, port = parts.hostname, parts.port or PORT
+    except ValueError as error:
+        raise _not_a_url(url, str(error)) from None
+    if not host:
+        raise _not_a_url(url)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _retry_seconds_max(query: str | None, url: str) -> float | None:
+    """The one option that a URL may have."""
+    if not query:
+        return None
+    name, _, value = query.partition("=")
+    if name != OPTION:
+        raise _not_a_url(url, f'its only option is {OPTION}, not "{name}"')
+    try:
+        seconds = float(value)
+    except ValueError:
+        raise _not_a_url(url, f'{OPTION} is "{value}", which is no number') from None
+    if not seconds >= 0:
+        raise _not_a_url(url, f"{OPTION} is {value}, but cannot be below zero")
+    return seconds
+
+
+def _not_a_url(url: str, why: str | None = None) -> InvalidError:
+    form = "use grpc://HOST:PORT or grpc+tls://HOST:PORT; more HOST:PORT may follow after commas"
+    reason = f" ({why})" if why else ""
+    return InvalidError(f'"{_without_secrets(url)}" is not the URL of a server{reason}; {form}')
 
 
 def _certificates(path: str) -> str:

@@ -12,6 +12,7 @@ from grappe.errors import Error
 from grappe.extras import needed
 from grappe.progress import Progress, is_wanted
 from grappe.result import Result
+from grappe.statements import TEMPORARY_SCHEMA, quoted
 from grappe.table import Table
 from grappe.upload import upload
 
@@ -19,38 +20,43 @@ if TYPE_CHECKING:
     from grappe.driver import Driver
     from grappe.embedded import EmbeddedServer
     from grappe.options import Options
+    from grappe.session import Session
 
 DEFAULT_SCHEMA = "public"
-TEMPORARY_SCHEMA = "temp"
 
 
 class Client:
     """Made by `grappe.connect`. It can be used by several threads, and as a context manager."""
 
     def __init__(
-        self, driver: Driver, server: EmbeddedServer | None, dashboard_url: str | None, progress: bool | None,
+        self, session: Session, server: EmbeddedServer | None, dashboard_url: str | None, progress: bool | None,
         options: Options,
     ) -> None:
-        self._driver: Driver | None = driver
-        self._url = driver.url
+        self._session: Session | None = session
+        self._url = session.driver.url
         self._server = server
         self._progress = progress
         self.options = options
         self.dashboard_url = dashboard_url
         # Also when a program ends without a word.
-        self._ending = weakref.finalize(self, _end, driver, server, os.getpid())
+        self._ending = weakref.finalize(self, _end, session, server, os.getpid())
 
     @property
     def url(self) -> str:
-        """Where the server is."""
-        return self._url
+        """Where the server is: of several, the one that answered last."""
+        return self._url if self._session is None else self._session.driver.url
+
+    @property
+    def session(self) -> Session:
+        """What outlives a connection. Raises `Error` after `close`."""
+        if self._session is None:
+            raise Error("this client is closed; connect again")
+        return self._session
 
     @property
     def driver(self) -> Driver:
-        """The connection below. Raises `Error` after `close`."""
-        if self._driver is None:
-            raise Error("this client is closed; connect again")
-        return self._driver
+        """The present connection below. Raises `Error` after `close`."""
+        return self.session.driver
 
     @property
     def adbc(self) -> Any:
@@ -62,12 +68,12 @@ class Client:
 
         `params` are the values of `$1`, `$2` or of `?` in order. Raises `Error`.
         """
-        self.driver  # noqa: B018: a closed client says so here, not when rows are asked for.
+        self.session  # noqa: B018: a closed client says so here, not when rows are asked for.
         return Result(self, query, params)
 
     def table(self, name: str, *, schema: str | None = None) -> Table:
         """A table or view, by its name letter by letter. Raises `NotFoundError` if there is none."""
-        self.driver.table_schema(name, schema)
+        self.session.run(lambda driver: driver.table_schema(name, schema), quoted(schema, name))
         return Table(self, name, schema)
 
     def tables(self, *, schema: str | None = None) -> list[str]:
@@ -124,7 +130,7 @@ class Client:
 
     def another(self) -> Client:
         """A client of the same server for the same user, with settings and temporary tables of its own."""
-        return Client(self.driver.another(), None, self.dashboard_url, self._progress, self.options)
+        return Client(self.session.another(), None, self.dashboard_url, self._progress, self.options)
 
     def cancel(self, query_id: str) -> None:
         """Stops a query of yours by its id in `system.queries`; nothing happens if it has ended."""
@@ -138,7 +144,7 @@ class Client:
 
     def close(self) -> None:
         """Ends the session, and the embedded server; nothing happens if it is closed."""
-        self._driver = None
+        self._url, self._session = self.url, None
         self._ending()
 
     def __enter__(self) -> Client:
@@ -149,7 +155,7 @@ class Client:
 
     def __repr__(self) -> str:
         kind = f"embedded server, process {self._server.pid}" if self._server else "server"
-        state = "closed" if self._driver is None else f"{kind} at {self._url}"
+        state = "closed" if self._session is None else f"{kind} at {self.url}"
         return f"<grappe.Client {__version__}: {state}>"
 
     def _repr_html_(self) -> str:
@@ -159,11 +165,11 @@ class Client:
         return f"<div>{escape(repr(self))}{link}</div>"
 
 
-def _end(driver: Driver, server: EmbeddedServer | None, owner_pid: int) -> None:
+def _end(session: Session, server: EmbeddedServer | None, owner_pid: int) -> None:
     if os.getpid() != owner_pid:
         return  # In a forked process the session is the parent's.
     try:
-        driver.close()
+        session.close()
     except (Error, RuntimeError, OSError):
         pass  # Results that are still being read keep it open; it ends with them, or with the process.
     if server is not None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
-from grappe._version import __version__
-from grappe.address import Address, address
+from grappe.address import target
 from grappe.client import Client
-from grappe.driver import Driver
 from grappe.embedded import EmbeddedServer
-from grappe.errors import Error, InvalidError, VersionMismatchError
+from grappe.errors import InvalidError
 from grappe.options import Options
+from grappe.session import Session
 
 IN_MEMORY = ":memory:"
 
@@ -28,9 +28,14 @@ def connect(
     memory: str | None = None,
     dashboard_url: str | None = None,
     progress: bool | None = None,
+    retry_seconds_max: float | None = None,
     options: Options | None = None,
 ) -> Client:
     """A client of the server at `url`: `grpc://HOST:PORT` or `grpc+tls://HOST:PORT`.
+
+    Of several coordinators, `grpc://HOST:PORT,HOST:PORT`, the first that answers and is no standby is taken, now and when
+    it is lost. `retry_seconds_max`, or `?retry_seconds_max=SECONDS` in the URL, is how long statements that only read are
+    run again then: 60 by default, 0 for not at all.
 
     Without a URL the program `grappe` is started as a server of this process alone, and ends with it: `binary` is its
     path if it is not on PATH, `data_dir` the directory of tables that shall last (else they go with the server), and
@@ -44,12 +49,16 @@ def connect(
     `InvalidError` for arguments that do not fit together.
     """
     options = options or Options()
+    if retry_seconds_max is not None:
+        options = replace(options, retry_seconds_max=float(retry_seconds_max))
     if url is None:
         return _embedded(user, password, token, tls_ca, binary, data_dir, memory, dashboard_url, progress, options)
     if binary is not None or data_dir is not None or memory is not None:
         raise InvalidError("binary, data_dir and memory are for a server of one's own; leave out the URL, or them")
-    there = address(url, user, password, token, tls_ca, tls_skip_verify)
-    return Client(_driver(there, options), None, dashboard_url, progress, options)
+    there = target(url, user, password, token, tls_ca, tls_skip_verify)
+    if retry_seconds_max is None and there.retry_seconds_max is not None:
+        options = replace(options, retry_seconds_max=there.retry_seconds_max)
+    return Client(Session(there.addresses, options), None, dashboard_url, progress, options)
 
 
 def _embedded(
@@ -59,34 +68,10 @@ def _embedded(
 ) -> Client:
     server = EmbeddedServer(binary, os.fspath(data_dir or IN_MEMORY), memory, options)
     try:
-        there = address(server.url, user, password, token, tls_ca, False)
-        return Client(_driver(there, options), server, dashboard_url, progress, options)
+        there = target(server.url, user, password, token, tls_ca, False)
+        # Nobody starts it again.
+        session = Session(there.addresses, options, has_ended=server.has_ended)
+        return Client(session, server, dashboard_url, progress, options)
     except BaseException:
         server.stop()
         raise
-
-
-def _driver(there: Address, options: Options) -> Driver:
-    driver = Driver(there, options)
-    try:
-        name, version = driver.server()
-        if name != "Grappe":
-            raise Error(f'cannot connect to {there.url}: what is there is no Grappe server (it says "{name}")')
-        check_versions(__version__, version)
-    except BaseException:
-        driver.close()
-        raise
-    return driver
-
-
-def check_versions(package: str, server: str) -> None:
-    """Package and server fit if the first two numbers of their versions are the same.
-
-    Raises `VersionMismatchError`, which names both.
-    """
-    if package.split(".")[:2] != server.split(".")[:2]:
-        series = ".".join(server.split(".")[:2])
-        raise VersionMismatchError(
-            f"the package grappe is version {package}, the server is version {server}; "
-            f'install the package of the server: pip install "grappe=={series}.*", or another server'
-        )

@@ -11,6 +11,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -19,8 +20,18 @@ import adbc_driver_manager
 import pyarrow as pa
 from adbc_driver_manager._reader import AdbcRecordBatchReader
 
-from grappe.errors import Error, InvalidError, UnavailableError, of_driver
+from grappe.errors import (
+    CancelledError,
+    DeniedError,
+    Error,
+    InvalidError,
+    UnavailableError,
+    is_of_another_start,
+    is_standby,
+    of_driver,
+)
 from grappe.reading import Reader, Reading
+from grappe.shared import Shared
 from grappe.statements import literal, quoted
 from grappe.waiting import TICK_SECONDS, wait_for
 
@@ -55,11 +66,12 @@ class Described:
 class Driver:
     """A connection, which is a session of the server's. Several threads may use it."""
 
-    def __init__(self, address: Address, options: Options) -> None:
-        """Opens it.
+    def __init__(self, address: Address, options: Options, seconds_max: float | None = None) -> None:
+        """Opens it. `seconds_max` is how long it may take, if that is not `Options.connect_seconds_max`.
 
         Raises `UnavailableError` if nobody answers in time, `DeniedError` for a user that is not known.
         """
+        seconds_max = options.connect_seconds_max if seconds_max is None else seconds_max
         self.options = options
         self.url = address.url
         self._address = address
@@ -73,33 +85,37 @@ class Driver:
         self._observer: Driver | None = None
         try:
             # The handshake with a user and a password takes place here.
-            self._database, self._connection = wait_for(
-                lambda: _open(address.url, settings), seconds_max=options.connect_seconds_max
-            )
+            database, connection = wait_for(lambda: _open(address.url, settings), seconds_max=seconds_max)
         except TimeoutError:
-            self._refuse(f"no answer in {options.connect_seconds_max} s")
+            self._refuse(f"no answer in {seconds_max:.3g} s")
         except adbc_driver_manager.Error as error:
             self._refuse_because(error)
+        self._database = database
+        self._connection = Shared(connection, lambda: _close(database, connection))
 
-    def server(self) -> tuple[str, str]:
+    def server(self, seconds_max: float | None = None) -> tuple[str, str]:
         """What the server calls itself, and its version. Raises `Error` if it is no server of ours."""
+        seconds_max = self.options.connect_seconds_max if seconds_max is None else seconds_max
         try:
-            return wait_for(
-                self._server, on_interrupt=self._connection.cancel, seconds_max=self.options.connect_seconds_max
-            )
+            return wait_for(self._server, on_interrupt=self._interrupt, seconds_max=seconds_max)
         except TimeoutError:
-            self._refuse(f"no answer in {self.options.connect_seconds_max} s")
+            self._refuse(f"no answer in {seconds_max:.3g} s")
         except adbc_driver_manager.Error as error:
             self._refuse_because(error)
 
     def _server(self) -> tuple[str, str]:
         # Where it gets no answer, the driver gives that of the server it asked before: the query finds that out.
-        handle = self._connection.get_info([_VENDOR_NAME, _VENDOR_VERSION])
-        told = {row["info_name"]: row["info_value"] for row in _import(handle).read_all().to_pylist()}
-        with _Statement(self._connection) as statement:
+        with self._connection.used() as connection:
+            handle = connection.get_info([_VENDOR_NAME, _VENDOR_VERSION])
+            told = {row["info_name"]: row["info_value"] for row in _import(handle).read_all().to_pylist()}
+        with self._statement() as statement:
             statement.set_sql_query("SELECT count(*) FROM system.executors")
             _import(statement.execute_query()[0]).read_all()
         return told.get(_VENDOR_NAME, ""), told.get(_VENDOR_VERSION, "")
+
+    def _interrupt(self) -> None:
+        with self._connection.used() as connection:
+            connection.cancel()
 
     @property
     def dbapi(self) -> Any:
@@ -108,20 +124,29 @@ class Driver:
 
         with self._dbapi_lock:
             if self._dbapi is None:
-                self._dbapi = dbapi.Connection(self._database, self._connection, autocommit=True)
+                with self._connection.used() as connection:
+                    self._dbapi = dbapi.Connection(self._database, connection, autocommit=True)
             return self._dbapi
 
-    def submit(self, sql: str, parameters: Sequence[Any] | pa.RecordBatch | None, on_tick: Tick | None) -> Submitted:
+    def submit(
+        self, sql: str, parameters: Sequence[Any] | pa.RecordBatch | None, on_tick: Tick | None,
+        check: Callable[[], None] | None = None,
+    ) -> Submitted:
         """Starts a statement and waits until its rows can be read, or its effect is there.
 
+        With a `check`, which may raise, the statement runs in the session that there was at that time, or not at all.
         Raises an `Error` of the kind that says what to do. When interrupted it stops the query.
         """
-        with _translated(), _Statement(self._connection) as statement:
+        with _translated(), self._statement() as statement:
             statement.set_options(**{"adbc.statement.exec.incremental": "true"})
             statement.set_sql_query(sql)
-            if parameters is not None:
+            if parameters is not None or check is not None:
+                # What is prepared belongs to one session.
                 statement.prepare()
+            if parameters is not None:
                 statement.bind(_bound(parameters))
+            if check is not None:
+                check()
             start = _Start(statement)
             parts = wait_for(
                 start, on_interrupt=lambda: self._stop(start),
@@ -165,7 +190,7 @@ class Driver:
 
     def execute(self, sql: str) -> pa.Table:
         """Runs a small statement to its end."""
-        with _translated(), _Statement(self._connection) as statement:
+        with _translated(), self._statement() as statement:
             statement.set_sql_query(sql)
             handle, _ = wait_for(
                 statement.execute_query, on_interrupt=statement.cancel, stop_seconds_max=self.options.stop_seconds_max
@@ -186,7 +211,7 @@ class Driver:
             settings[f"{prefix}target_db_schema"] = schema
         if temporary:
             settings[f"{prefix}temporary"] = "true"
-        with _translated(), _Statement(self._connection) as statement:
+        with _translated(), self._statement() as statement:
             statement.set_options(**settings)
             statement.bind_stream(rows)
             return int(wait_for(
@@ -196,7 +221,7 @@ class Driver:
 
     def schema(self, sql: str, parameters: Sequence[Any] | pa.RecordBatch | None = None) -> pa.Schema:
         """The columns that a query would give; it does not run."""
-        with _translated(), _Statement(self._connection) as statement:
+        with _translated(), self._statement() as statement:
             statement.set_sql_query(sql)
             if parameters is not None:
                 statement.prepare()
@@ -213,7 +238,7 @@ class Driver:
         return Driver(self._address, self.options)
 
     def close(self) -> None:
-        """Ends the session."""
+        """Ends the session: now, or after the calls of other threads."""
         self._reader.close()
         if self._observer is not None:
             self._observer.close()
@@ -221,7 +246,25 @@ class Driver:
             self._dbapi.close()
             return
         self._connection.close()
-        self._database.close()
+
+    def abandon(self) -> None:
+        """Ends the session of a server that may be gone, without waiting for it. What is read of it goes on."""
+        # The caller of `dbapi` has it, and its errors.
+        if self._dbapi is None:
+            self._connection.abandon()
+
+    @contextmanager
+    def _statement(self) -> Iterator[Any]:
+        """A statement of ADBC's, closed at the end."""
+        with self._connection.used() as connection:
+            statement = adbc_driver_manager.AdbcStatement(connection)
+            try:
+                yield statement
+            finally:
+                try:
+                    statement.close()
+                except adbc_driver_manager.Error:
+                    pass  # A server that is gone cannot be told to forget it.
 
     def _stop(self, start: _Start) -> None:
         """Stops a query whose start was interrupted, as soon as the server has told its id."""
@@ -235,7 +278,11 @@ class Driver:
 
     def _refuse_because(self, error: Exception) -> NoReturn:
         translated = of_driver(error)
-        if isinstance(translated, UnavailableError):
+        # Nobody but a coordinator that ends cancels what is asked here, and one that began since knows no token.
+        was_lost = isinstance(translated, (UnavailableError, CancelledError)) or (
+            is_of_another_start(translated) and self._address.token is None
+        )
+        if was_lost and not is_standby(translated):
             self._refuse(str(translated))
         raise type(translated)(f"cannot connect to {self.url}: {translated}") from error
 
@@ -310,7 +357,10 @@ class Submitted:
             reading.close()
         if not self._is_finished:
             self._is_finished = True
-            self._driver.cancel(self.described.query_id)
+            try:
+                self._driver.cancel(self.described.query_id)
+            except (UnavailableError, DeniedError):
+                pass  # A server that is gone, or was started again, runs it no more.
 
     def __del__(self) -> None:
         try:
@@ -331,22 +381,6 @@ class Submitted:
                 on_tick=None if on_tick is None else lambda: on_tick(self.described),
                 stop_seconds_max=self._driver.options.stop_seconds_max,
             )
-
-
-class _Statement:
-    """A statement of ADBC's, closed at the end."""
-
-    def __init__(self, connection: Any) -> None:
-        self._statement = adbc_driver_manager.AdbcStatement(connection)
-
-    def __enter__(self) -> Any:
-        return self._statement
-
-    def __exit__(self, *_: object) -> None:
-        try:
-            self._statement.close()
-        except adbc_driver_manager.Error:
-            pass  # A server that is gone cannot be told to forget it.
 
 
 class _translated:
@@ -388,6 +422,14 @@ def _open(url: str, settings: dict[str, str]) -> tuple[Any, Any]:
     except BaseException:
         database.close()
         raise
+
+
+def _close(database: Any, connection: Any) -> None:
+    try:
+        connection.close()
+        database.close()
+    except (adbc_driver_manager.Error, RuntimeError):
+        pass  # A server that is gone cannot be told.
 
 
 def _import(handle: Any) -> pa.RecordBatchReader:

@@ -55,6 +55,10 @@ class EmbeddedServer:
         """Its process id."""
         return self._process.pid
 
+    def has_ended(self) -> bool:
+        """Whether it runs no more."""
+        return self._process.poll() is not None
+
     def stop(self) -> None:
         """Ends it, after what it has running was stopped; nothing happens if it has ended."""
         self._let_go()

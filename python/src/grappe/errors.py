@@ -113,6 +113,14 @@ _BY_STATUS: dict[str, type[Error]] = {
     "UNAUTHENTICATED": DeniedError,
     "UNAUTHORIZED": DeniedError,
 }
+# What a coordinator says that was started again, of what the one before it gave out.
+_GIVEN_BY_ANOTHER = (
+    "the ticket was not made by this server",
+    "the token is unknown or has expired",
+    "the prepared statement is unknown",
+)
+# What the driver says when a connection breaks while it says who it is.
+_BROKEN = "Could not finish writing before closing"
 _FLIGHT_ERROR = re.compile(
     r"^Flight .*?, with message: (.*?)\. (?:gRPC client debug context: ([A-Z_]+):.*)?(?:Client context: .*)?$", re.DOTALL
 )
@@ -132,11 +140,21 @@ def of_driver(error: BaseException) -> Error:
     elif in_call := _CALL_ERROR.match(text):
         code, text = code or _CODE_OF_NAME.get(in_call[2] or ""), in_call[1]
     status = getattr(getattr(error, "status_code", None), "name", type(error).__name__)
-    kind = _BY_CODE.get(code or 0) or _BY_STATUS.get(status)
+    kind = _BY_CODE.get(code or 0) or _BY_STATUS.get(status) or (UnavailableError if _BROKEN in text else None)
     translated = (kind or InternalError)(text)
     if isinstance(translated, InvalidError):
         translated.position = _position(error)
     return translated
+
+
+def is_standby(error: Error) -> bool:
+    """Whether a coordinator says that it only stands by for another one."""
+    return isinstance(error, UnavailableError) and "standby" in str(error)
+
+
+def is_of_another_start(error: Error) -> bool:
+    """Whether a coordinator does not know what the one at its address gave out before it was started again."""
+    return any(text in str(error) for text in _GIVEN_BY_ANOTHER)
 
 
 def unsupported(column: str, reason: str) -> UnsupportedTypeError:

@@ -123,7 +123,9 @@ class Backend(
         self, table_name: str, *, catalog: str | None = None, database: str | None = None
     ) -> sch.Schema:
         try:
-            found = self.con.driver.table_schema(table_name, database)
+            found = self.con.session.run(
+                lambda driver: driver.table_schema(table_name, database), quoted(database, table_name)
+            )
         except NotFoundError as error:
             raise com.TableNotFound(table_name) from error
         return PyArrowSchema.to_ibis(found)

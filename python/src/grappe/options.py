@@ -16,10 +16,12 @@ class Options:
     """How long `connect` waits for the server's first answer, and for an embedded server to be ready."""
     stop_seconds_max: float = 10.0
     """How long `close` waits for an embedded server before it is killed, and an interrupt for a call to return."""
-    read_retries_max: int = 4
-    """How often a query that only reads is run again after an `UnavailableError`."""
-    retry_seconds_first: float = 0.2
-    """The pause before the first of them; each further pause is twice as long."""
+    retry_seconds_max: float = 60.0
+    """How long a query that only reads is run again after an `UnavailableError`, from the first one on; 0 is not at all."""
+    retry_pause_seconds_first: float = 0.1
+    """The pause before it is run again; each further pause is twice as long."""
+    retry_pause_seconds_max: float = 2.0
+    """The longest of these pauses."""
     message_bytes_max: int = 256 << 20
     """The largest message; the server has a limit of the same name."""
     batch_bytes_max: int = 8 << 20

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 
 from grappe import preview, statements
-from grappe.errors import InvalidError
+from grappe.errors import Error, InvalidError, UnavailableError
 from grappe.extras import needed
 from grappe.progress import Progress
-from grappe.retry import with_retries
 
 if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
 
     from grappe.client import Client
-    from grappe.driver import Described, Submitted
+    from grappe.driver import Described, Driver, Submitted
+
+T = TypeVar("T")
 
 
 class Result:
@@ -35,12 +37,15 @@ class Result:
         self._sql = str(sql)
         self._params = _checked(params)
         self._is_read = statements.only_reads(sql)
+        # What is set twice is set.
+        self._may_repeat = self._is_read or statements.setting(sql) is not None
         self._shows_progress = shows_progress
-        self._is_cancelled = False
+        self._cancelled = threading.Event()
         self._kept: pa.Table | None = None
         self._last_id: str | None = None
         if not self._is_read:
-            self._kept = self._collected()
+            self._kept = self._run(self._collected)
+            client.session.note(self._sql)
 
     @property
     def sql(self) -> str:
@@ -55,7 +60,9 @@ class Result:
     @property
     def schema(self) -> pa.Schema:
         """Names and types of the columns; the query does not run for them."""
-        return self._kept.schema if self._kept is not None else self._client.driver.schema(self._sql, self._params)
+        if self._kept is not None:
+            return self._kept.schema
+        return self._client.session.run(lambda driver: driver.schema(self._sql, self._params), self._sql)
 
     @property
     def rows_affected(self) -> int | None:
@@ -65,7 +72,7 @@ class Result:
 
     def to_arrow(self) -> pa.Table:
         """All rows as an Arrow table. Raises `Error`."""
-        return self._kept if self._kept is not None else self._collected()
+        return self._kept if self._kept is not None else self._run(self._collected)
 
     def to_batches(self) -> Iterator[pa.RecordBatch]:
         """The rows as Arrow batches, as they come: for results larger than memory. Raises `Error`.
@@ -75,20 +82,13 @@ class Result:
         if self._kept is not None:
             yield from self._kept.to_batches()
             return
-        submitted, first = with_retries(self._begun, self._client.options, may_repeat=True)
-        try:
-            if first is not None:
-                yield first[0]
-                yield from first[1]
-        finally:
-            submitted.close()
+        yield from self._run(self._begun)[1]
 
     def to_reader(self) -> pa.RecordBatchReader:
         """The rows as a stream that other Arrow libraries read. Raises `Error`."""
         if self._kept is not None:
             return self._kept.to_reader()
-        submitted = with_retries(lambda: self._submitted(None), self._client.options, may_repeat=True)
-        return pa.RecordBatchReader.from_batches(submitted.schema(), submitted.batches())
+        return pa.RecordBatchReader.from_batches(*self._run(self._begun))
 
     def to_pandas(
         self, *, index: str | Sequence[str] | None = None, dtype_backend: str | None = None
@@ -123,7 +123,7 @@ class Result:
 
     def cancel(self) -> None:
         """Stops it on the server, from another thread than the one that reads it; nothing happens if it has ended."""
-        self._is_cancelled = True
+        self._cancelled.set()
         if self._last_id is not None:
             self._client.cancel(self._last_id)
 
@@ -147,15 +147,21 @@ class Result:
         shown = preview.of(self, self._client.options.preview_rows_max)
         return {"text/html": preview.html(shown, self._client.dashboard_url), "text/plain": preview.text(shown)}
 
-    def _submitted(self, progress: Progress | None) -> Submitted:
-        self._is_cancelled, self._last_id = False, None
+    def _run(self, call: Callable[[Driver], T]) -> T:
+        """Runs it: again, after it was lost, if it only reads and has given nothing away."""
+        self._cancelled.clear()
+        return self._client.session.run(call, self._sql, may_repeat=self._may_repeat, stopped=self._cancelled)
+
+    def _submitted(self, driver: Driver, progress: Progress | None) -> Submitted:
+        self._last_id = None
 
         def tick(described: Described) -> None:
             self._started_as(described)
             if progress is not None:
                 progress.tick(described)
 
-        submitted = self._client.driver.submit(self._sql, self._params, tick)
+        check = None if self._may_repeat else self._client.session.check_before(driver)
+        submitted = driver.submit(self._sql, self._params, tick, check)
         self._started_as(submitted.described)
         return submitted
 
@@ -163,28 +169,39 @@ class Result:
         """Notes the id; who cancelled before it was known is served now."""
         if self._last_id is None and described.query_id:
             self._last_id = described.query_id
-            if self._is_cancelled:
+            if self._cancelled.is_set():
                 self._client.cancel(self._last_id)
 
-    def _begun(self) -> tuple[Submitted, tuple[pa.RecordBatch, Iterator[pa.RecordBatch]] | None]:
-        """The query with its first rows: until they are there it can be begun again."""
-        submitted = self._submitted(None)
-        rest = submitted.batches()
-        first = next(rest, None)
-        return submitted, None if first is None else (first, rest)
+    def _begun(self, driver: Driver) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+        """The columns, and the rows, the first of which are there: until then it can be begun again."""
+        submitted = self._submitted(driver, None)
+        schema, rows = submitted.schema(), submitted.batches()
+        return schema, self._streamed(driver, submitted, next(rows, None), rows)
 
-    def _collected(self) -> pa.Table:
-        return with_retries(self._collected_once, self._client.options, may_repeat=self._is_read)
+    def _streamed(
+        self, driver: Driver, submitted: Submitted, first: pa.RecordBatch | None, rest: Iterator[pa.RecordBatch]
+    ) -> Iterator[pa.RecordBatch]:
+        try:
+            if first is not None:
+                yield first
+                yield from rest
+        except Error as error:
+            lost = self._client.session.lost(driver, error)
+            if lost is None:
+                raise
+            raise UnavailableError(f"{lost}; rows were given away before, so the query was not run again") from error
+        finally:
+            submitted.close()
 
-    def _collected_once(self) -> pa.Table:
+    def _collected(self, driver: Driver) -> pa.Table:
         with self._client.progress(preview.shortened(self._sql), shows=self._shows_progress) as progress:
-            submitted = self._submitted(progress)
+            submitted = self._submitted(driver, progress)
             schema = submitted.schema()
             latest = [submitted.described]
 
             def tick(described: Described) -> None:
                 if progress.is_due:
-                    latest[0] = self._client.driver.observe(described.query_id)
+                    latest[0] = driver.observe(described.query_id)
                 progress.tick(latest[0])
 
             return pa.Table.from_batches(submitted.collect(progress.count, tick), schema)

@@ -29,14 +29,14 @@ class GrappeDialect(ADBCFlightSQLDialect):
 
     def build_connect_args(self, url: URL) -> tuple[list[Any], dict[str, Any]]:
         """The address and what the driver is told. Raises `NotFoundError` if there is no file `tls_ca`."""
-        from grappe.address import address
+        from grappe.address import target
 
         known = {key: str(url.query[key]) for key in ("tls", "tls_ca", "token") if key in url.query}
         scheme = "grpc+tls" if known.get("tls", "false").lower() in {"1", "true", "yes", "on"} else "grpc"
-        there = address(
+        [there] = target(
             f"{scheme}://{url.host or 'localhost'}:{url.port or PORT}", url.username, url.password, known.get("token"),
             known.get("tls_ca"), False,
-        )
+        ).addresses
         others = {key: str(value) for key, value in url.query.items() if key not in known}
         settings = {**there.driver_options(), DatabaseOptions.WITH_COOKIE_MIDDLEWARE.value: "true", **others}
         return [there.url], {"db_kwargs": settings, "autocommit": True}

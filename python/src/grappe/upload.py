@@ -30,7 +30,7 @@ def upload(
 
 def _send(client: Client, rows: Source, name: str, mode: str, schema: str | None, temporary: bool) -> None:
     try:
-        client.driver.ingest(name, schema, rows.reader(), mode, temporary, None)
+        client.session.ingest(rows.reader(), name, mode, schema, temporary)
     except Error as error:
         # The driver knows the text of what our side raised; we have the error itself.
         if rows.error is not None:

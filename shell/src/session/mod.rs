@@ -6,18 +6,21 @@
 pub(crate) mod failure;
 mod lines;
 pub(crate) mod output;
+mod retry;
 pub(crate) mod script;
 pub(crate) mod statement;
 
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use client::{Client, Error};
 
 use self::failure::{Exit, Failure};
 use self::lines::Lines;
 use self::output::Output;
+use self::retry::Told;
 use self::script::{End, Origin};
 use crate::environment::{Environment, Input, Interrupts, Streams};
 use crate::options::{Action, Flags, Options};
@@ -36,6 +39,9 @@ pub(crate) struct Session {
     /// The statement that `\g` repeats.
     pub(crate) last: Option<Statement>,
     client: Client,
+    /// What the session on the server has been told.
+    told: Told,
+    retry_time_max: Duration,
     errors: Box<dyn Write + Send>,
     errors_are_terminal: bool,
     interrupts: Interrupts,
@@ -69,6 +75,8 @@ pub(crate) async fn run(
         output: Output::new(output, output_is_terminal),
         last: None,
         client,
+        told: Told::default(),
+        retry_time_max: Duration::from_secs(options.flags.retry_seconds_max),
         errors,
         errors_are_terminal,
         interrupts,

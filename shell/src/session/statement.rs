@@ -10,6 +10,7 @@ use futures::TryStreamExt;
 use super::Session;
 use super::failure::Failure;
 use super::output::Output;
+use super::retry::Tries;
 use crate::environment::Interrupts;
 use crate::progress::Progress;
 use crate::render::{Format, RenderError, Rendering, Style};
@@ -29,7 +30,7 @@ impl Session {
         let format = format.unwrap_or_else(|| self.format.clone());
         let started = Instant::now();
         // Boxed, since scripts that include each other would hold its large state on the stack once for each.
-        let answered = Box::pin(self.answer(&text, &format)).await;
+        let answered = Box::pin(self.answer_in_time(&text, &format)).await;
         if self.timing {
             self.output.message(&timing(started.elapsed()))?;
         }
@@ -61,15 +62,41 @@ impl Session {
         rendering.finish(results).map_err(|error| render_failure(&self.output, error))
     }
 
-    async fn answer(&mut self, sql: &str, format: &Format) -> Result<(), Failure> {
+    /// Answers, and answers again if the coordinator was lost before anything was shown.
+    async fn answer_in_time(&mut self, sql: &str, format: &Format) -> Result<(), Failure> {
+        let mut tries = Tries::within(self.retry_time_max);
+        let (mut shown, mut is_new) = (false, false);
+        loop {
+            let failure = match self.answer(sql, format, is_new, &mut shown).await {
+                Ok(()) => return Ok(()),
+                Err(failure) => failure,
+            };
+            let is_lost = matches!(&failure, Failure::Server(error) if error.is_retryable());
+            let wait = if is_lost && !shown && self.told.allows(sql) { tries.next() } else { None };
+            let Some(wait) = wait else { return Err(failure) };
+            is_new = true;
+            tokio::select! {
+                biased;
+                () = self.interrupts.next() => return Err(Failure::Interrupted),
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    async fn answer(&mut self, sql: &str, format: &Format, is_new: bool, shown: &mut bool) -> Result<(), Failure> {
         let quiet = self.is_quiet();
         let mut watch = Watch::new(&mut self.interrupts, self.errors_are_terminal);
+        for setting in self.told.settings().iter().filter(|_| is_new) {
+            let mut query = watch.execute(&self.client, setting).await?;
+            watch.until(query.ready()).await?;
+        }
         let mut query = watch.execute(&self.client, sql).await?;
         let mut stream = watch.until(query.stream()).await?;
         let Some(tag) = effect(&query, &stream.schema()) else {
-            return print(&mut watch, stream, format, &mut self.output).await;
+            return print(&mut watch, stream, format, &mut self.output, shown).await;
         };
         while watch.until(stream.try_next()).await?.is_some() {}
+        self.told.note(sql);
         watch.progress.clear();
         if quiet || tag.is_empty() || format.style == Style::Json {
             return Ok(());
@@ -95,6 +122,7 @@ async fn print(
     mut stream: BatchStream,
     format: &Format,
     output: &mut Output,
+    shown: &mut bool,
 ) -> Result<(), Failure> {
     let schema: SchemaRef = stream.schema();
     let mut rendering = Rendering::new(format, schema, output.columns_max());
@@ -106,6 +134,7 @@ async fn print(
         if output.is_terminal() {
             watch.progress.clear();
         }
+        *shown = true;
         let written = rendering.write(output.results());
         written.map_err(|error| render_failure(output, error))?;
         output.flush()?;

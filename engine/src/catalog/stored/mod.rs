@@ -110,6 +110,29 @@ impl StoredCatalog {
         }
     }
 
+    /// Takes or renews a lease; `false` if another holds it. It ends after `time` on the clock of the database.
+    ///
+    /// # Errors
+    /// `Unavailable` if the database cannot be reached.
+    pub async fn hold_lease(&self, name: &str, holder: &str, time: Duration) -> Result<bool> {
+        let sql = match self.database.pools {
+            AnyPools::Sqlite(_) => sqlite::HOLD_LEASE,
+            AnyPools::Postgres(_) => postgres::HOLD_LEASE,
+        };
+        let time = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        let values = [Value::Text(name), Value::Text(holder), Value::Integer(time)];
+        Ok(self.database.execute(sql, &values).await? > 0)
+    }
+
+    /// Gives up a lease, if `holder` has it.
+    ///
+    /// # Errors
+    /// `Unavailable` if the database cannot be reached.
+    pub async fn release_lease(&self, name: &str, holder: &str) -> Result<()> {
+        let sql = "DELETE FROM leases WHERE name = $1 AND holder = $2";
+        self.database.execute(sql, &[Value::Text(name), Value::Text(holder)]).await.map(|_| ())
+    }
+
     fn place(&self) -> &str {
         &self.database.place
     }

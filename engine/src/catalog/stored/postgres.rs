@@ -17,6 +17,12 @@ use crate::catalog::stored::CatalogOptions;
 use crate::catalog::stored::database::Pools;
 use crate::catalog::stored::faults::{fault, migration_fault};
 
+/// Takes or renews the lease `$1` for `$2`, for `$3` milliseconds, unless another holds it.
+pub(super) const HOLD_LEASE: &str = "\
+    INSERT INTO leases (name, holder, ends_ms) VALUES ($1, $2, CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT) + $3) \
+    ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, ends_ms = excluded.ends_ms \
+    WHERE leases.holder = excluded.holder OR leases.ends_ms < excluded.ends_ms - $3";
+
 /// PostgreSQL's schema of our tables: the database may be one that others use too.
 const SCHEMA: &str = "grappe";
 

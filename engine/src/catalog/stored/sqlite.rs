@@ -15,6 +15,12 @@ use crate::catalog::stored::database::Pools;
 use crate::catalog::stored::faults::{fault, migration_fault};
 use crate::{Error, ErrorKind, Result};
 
+/// Takes or renews the lease `$1` for `$2`, for `$3` milliseconds, unless another holds it.
+pub(super) const HOLD_LEASE: &str = "\
+    INSERT INTO leases (name, holder, ends_ms) VALUES ($1, $2, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) + $3) \
+    ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, ends_ms = excluded.ends_ms \
+    WHERE leases.holder = excluded.holder OR leases.ends_ms < excluded.ends_ms - $3";
+
 /// Rows that a connection's thread reads ahead of who asked for them.
 const ROWS_AHEAD: usize = 1024;
 

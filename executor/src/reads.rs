@@ -1,0 +1,143 @@
+//! Shuffle reads whose local files are checked first.
+//!
+//! What comes from other executors is checked there ([`crate::shuffle`]).
+
+use std::fmt::{self, Formatter};
+use std::sync::Arc;
+
+use ballista_core::client_pool::BallistaClientPool;
+use ballista_core::error::BallistaError;
+use ballista_core::execution_plans::{RangeShuffleReaderExec, ShuffleReaderExec};
+use ballista_core::serde::scheduler::PartitionLocation;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Result, internal_err};
+use datafusion::error::DataFusionError;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_plan::metrics::MetricsSet;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PhysicalExpr, PlanProperties};
+use futures::TryStreamExt;
+
+use crate::checksums::{Checksums, ShufflePart};
+
+/// What shuffle reads need from their executor.
+pub(crate) struct Reads {
+    pub(crate) checksums: Arc<Checksums>,
+    pub(crate) clients: Arc<dyn BallistaClientPool>,
+    pub(crate) shuffle_dir: String,
+}
+
+impl Reads {
+    /// `plan` with every shuffle read checked.
+    ///
+    /// # Errors
+    /// None for a plan that is well formed.
+    pub(crate) fn checked(&self, plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+        plan.transform_up(|node| {
+            let (reader, locations, is_broadcast): (Arc<dyn ExecutionPlan>, _, _) = if let Some(reader) =
+                node.downcast_ref::<ShuffleReaderExec>()
+            {
+                let ready = reader.with_work_dir(self.shuffle_dir.clone()).with_client_pool(Arc::clone(&self.clients));
+                (Arc::new(ready), reader.partition.clone(), reader.broadcast)
+            } else if let Some(reader) = node.downcast_ref::<RangeShuffleReaderExec>() {
+                let ready = reader.with_work_dir(self.shuffle_dir.clone()).with_client_pool(Arc::clone(&self.clients));
+                (Arc::new(ready), reader.partition.clone(), false)
+            } else {
+                return Ok(Transformed::no(node));
+            };
+            let checksums = Arc::clone(&self.checksums);
+            Ok(Transformed::yes(Arc::new(CheckedRead { reader, locations, is_broadcast, checksums }) as _))
+        })
+        .data()
+    }
+}
+
+/// A shuffle reader that reads only what its writer wrote.
+///
+/// It shows no child and is no reader to a downcast: Ballista would take the reader out and put it in its place.
+#[derive(Debug)]
+struct CheckedRead {
+    reader: Arc<dyn ExecutionPlan>,
+    /// Of each partition.
+    locations: Vec<Vec<PartitionLocation>>,
+    /// Whether every partition reads the first one's locations.
+    is_broadcast: bool,
+    checksums: Arc<Checksums>,
+}
+
+impl DisplayAs for CheckedRead {
+    fn fmt_as(&self, format: DisplayFormatType, f: &mut Formatter<'_>) -> fmt::Result {
+        self.reader.fmt_as(format, f)
+    }
+}
+
+impl ExecutionPlan for CheckedRead {
+    fn name(&self) -> &str {
+        self.reader.name()
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        self.reader.properties()
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn apply_expressions(
+        &self,
+        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        self.reader.apply_expressions(f)
+    }
+
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        if children.is_empty() { Ok(self) } else { internal_err!("a shuffle read has no children") }
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        self.reader.metrics()
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let index = if self.is_broadcast { 0 } else { partition };
+        let locations = self.locations.get(index).cloned().unwrap_or_default();
+        let (reader, checksums) = (Arc::clone(&self.reader), Arc::clone(&self.checksums));
+        let batches = futures::stream::once(async move {
+            tokio::task::spawn_blocking(move || check_all(&checksums, &locations))
+                .await
+                .map_err(|error| DataFusionError::Execution(format!("shuffle files were not checked: {error}")))??;
+            reader.execute(partition, context)
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.reader.schema(), batches.try_flatten())))
+    }
+}
+
+/// # Errors
+/// The first local file that is not as it was written, as Ballista tells of lost files.
+fn check_all(checksums: &Checksums, locations: &[PartitionLocation]) -> Result<()> {
+    for location in locations {
+        let part = ShufflePart::from(location);
+        if checksums.is_here(&part)
+            && let Err(reason) = checksums.check(&part)
+        {
+            tracing::error!(job = %part.job, stage = part.stage, %reason, "a shuffle file is lost");
+            let (executor, stage) = (location.executor_meta.id.clone(), location.partition_id.stage_id);
+            let partition = location.partition_id.partition_id;
+            return Err(BallistaError::FetchFailed(executor, stage, partition, reason).into_datafusion());
+        }
+    }
+    Ok(())
+}
+
+impl From<&PartitionLocation> for ShufflePart {
+    fn from(location: &PartitionLocation) -> Self {
+        Self {
+            job: location.partition_id.job_id.clone(),
+            stage: location.partition_id.stage_id,
+            partition: location.partition_id.partition_id,
+            file: location.file_id,
+            is_sorted: location.is_sort_shuffle,
+        }
+    }
+}
