@@ -193,7 +193,7 @@ impl Coordinator {
     /// # Errors
     /// When one of its tasks failed inside.
     pub async fn stop(mut self) -> Result<()> {
-        self.queries.cancel_all();
+        self.queries.stop_all();
         self.stop.cancel();
         // The sweepers have no end of their own.
         self.tasks.truncate(self.tasks.len().saturating_sub(2));

@@ -53,7 +53,7 @@ impl Queries {
     /// `Exhausted` for a text over the limit, `Unavailable` once closed.
     pub(crate) fn submit(&self, session: Arc<Session>, submission: Submission, is_awaited: bool) -> Result<Arc<Query>> {
         if self.is_closed.load(Ordering::Acquire) {
-            return Err(Error::unavailable("the coordinator is stopping: run the statement again when it is back"));
+            return Err(stopping());
         }
         if submission.text.len() > self.statement_bytes_max {
             let (bytes, most) = (submission.text.len(), self.statement_bytes_max);
@@ -162,9 +162,13 @@ impl Queries {
     }
 
     /// Stops everything.
-    pub(crate) fn cancel_all(&self) {
+    pub(crate) fn stop_all(&self) {
         let queries: Vec<_> = self.in_order.lock().iter().cloned().collect();
-        queries.iter().for_each(|query| query.cancel());
+        for query in queries {
+            // Nobody has cancelled it: it can be run again.
+            query.end(Err(stopping()));
+            query.cancel();
+        }
     }
 
     fn remember(&self, query: &Arc<Query>) {
@@ -179,6 +183,10 @@ impl Queries {
             }
         }
     }
+}
+
+fn stopping() -> Error {
+    Error::unavailable("the coordinator is stopping: run the statement again when it is back")
 }
 
 /// Whether a text is no statement of the engine's, but an order to the coordinator.

@@ -10,7 +10,7 @@ use crate::cli::ClusterRunArguments;
 use crate::exit::Failure;
 use crate::logging;
 use crate::settings::Settings;
-use crate::signals::{print_json, told_to_stop};
+use crate::signals::{StopSignals, print_json};
 
 /// Runs the cluster until SIGINT or SIGTERM. Once all have joined, one JSON line on standard output tells the addresses
 /// and processes.
@@ -35,10 +35,11 @@ pub(crate) async fn run(
         environment: environment(&settings),
         restart: !arguments.no_restart,
     };
+    let mut stop = StopSignals::listen(false)?;
     let mut cluster = ProcessCluster::start(options).await?;
     print_json(&cluster.summary())?;
     tokio::select! {
-        stopped = told_to_stop(false) => stopped?,
+        () = stop.told() => {}
         ended = cluster.watch() => ended?,
     }
     tracing::info!("stopping");

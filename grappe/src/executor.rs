@@ -13,7 +13,7 @@ use crate::connect::connect_options;
 use crate::exit::Failure;
 use crate::logging;
 use crate::settings::Settings;
-use crate::signals::{print, print_json, told_to_stop};
+use crate::signals::{StopSignals, print, print_json};
 
 /// Runs tasks until SIGINT or SIGTERM, finishes them, leaves. Once joined, a JSON line on standard output says so.
 pub(crate) async fn run(arguments: ExecutorArguments, settings: &Settings) -> Result<ExitCode, Failure> {
@@ -36,18 +36,16 @@ pub(crate) async fn run(arguments: ExecutorArguments, settings: &Settings) -> Re
     }
     let options = options(&arguments, coordinator, settings);
     let vcores = options.vcores;
+    let mut stop = StopSignals::listen(arguments.until_input_closes)?;
     let mut executor = Executor::start(options, CancellationToken::new()).await?;
     tokio::select! {
         joined = executor.joined() => joined?,
-        stopped = told_to_stop(arguments.until_input_closes) => {
-            stopped?;
-            return Ok(ExitCode::SUCCESS);
-        }
+        () = stop.told() => return Ok(ExitCode::SUCCESS),
     }
     tracing::info!(name = executor.name(), address = %executor.address(), "the executor has joined");
     print_json(&ExecutorReady { id: executor.name().to_owned(), pid: std::process::id(), vcores })?;
     tokio::select! {
-        stopped = told_to_stop(arguments.until_input_closes) => stopped?,
+        () = stop.told() => {}
         ended = executor.ended() => return ended.map(|()| ExitCode::SUCCESS).map_err(Failure::from),
     }
     tracing::info!("finishing tasks, then leaving");

@@ -9,7 +9,7 @@ use crate::cli::ServerArguments;
 use crate::exit::Failure;
 use crate::logging;
 use crate::settings::Settings;
-use crate::signals::{print, print_json, told_to_stop};
+use crate::signals::{StopSignals, print, print_json};
 
 /// Serves until SIGINT or SIGTERM; the addresses are a JSON line on standard output.
 pub(crate) async fn run(arguments: ServerArguments, settings: Settings) -> Result<ExitCode, Failure> {
@@ -19,12 +19,10 @@ pub(crate) async fn run(arguments: ServerArguments, settings: Settings) -> Resul
         return Ok(ExitCode::SUCCESS);
     }
     logging::start(settings.log.as_deref().unwrap_or(logging::OF_A_SERVICE))?;
+    let mut stop = StopSignals::listen(arguments.until_input_closes)?;
     let coordinator = tokio::select! {
         started = Coordinator::start(settings.server()?) => started?,
-        told = told_to_stop(arguments.until_input_closes) => {
-            told?;
-            return Ok(ExitCode::SUCCESS);
-        }
+        () = stop.told() => return Ok(ExitCode::SUCCESS),
     };
     if let (Some(flight), Some(cluster), Some(http)) =
         (coordinator.flight_address(), coordinator.cluster_address(), coordinator.http_address())
@@ -40,7 +38,7 @@ pub(crate) async fn run(arguments: ServerArguments, settings: Settings) -> Resul
         print_json(&addresses)?;
     }
     tokio::select! {
-        told = told_to_stop(arguments.until_input_closes) => told?,
+        () = stop.told() => {}
         () = coordinator.replaced() => {
             return Err(Failure::ours("another coordinator serves this catalog now: start this one again to stand by"));
         }
@@ -48,7 +46,7 @@ pub(crate) async fn run(arguments: ServerArguments, settings: Settings) -> Resul
     tracing::info!("finishing statements, then stopping");
     tokio::select! {
         () = coordinator.drain() => {}
-        again = told_to_stop(false) => again?,
+        () = stop.told() => {}
     }
     coordinator.stop().await?;
     Ok(ExitCode::SUCCESS)

@@ -4,23 +4,39 @@ use std::io::Write;
 
 use serde::Serialize;
 use tokio::io::AsyncReadExt;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::exit::Failure;
 
-/// Waits for SIGINT or SIGTERM, or for standard input to be closed if the parent says so that way.
-///
-/// # Errors
-/// When signals cannot be had.
-pub(crate) async fn told_to_stop(until_input_closes: bool) -> Result<(), Failure> {
-    let listen = |kind| signal(kind).map_err(|error| Failure::ours(format!("cannot listen to signals: {error}")));
-    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-        () = input_closed(), if until_input_closes => {}
+/// Listens to SIGINT, SIGTERM and, if the parent says so that way, the end of standard input. One listener lives as long as
+/// the process: what comes between two would be heard by nobody.
+#[derive(Debug)]
+pub(crate) struct StopSignals {
+    interrupt: Signal,
+    terminate: Signal,
+    until_input_closes: bool,
+}
+
+impl StopSignals {
+    /// # Errors
+    /// When signals cannot be had.
+    pub(crate) fn listen(until_input_closes: bool) -> Result<Self, Failure> {
+        let listen = |kind| signal(kind).map_err(|error| Failure::ours(format!("cannot listen to signals: {error}")));
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            until_input_closes,
+        })
     }
-    Ok(())
+
+    /// Returns when the process is told to stop.
+    pub(crate) async fn told(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            () = input_closed(), if self.until_input_closes => self.until_input_closes = false,
+        }
+    }
 }
 
 /// Reads standard input to its end; an error is an end too.
