@@ -77,6 +77,7 @@ impl Coordinator {
     /// directory, the catalog and the storage settings.
     pub async fn start(options: CoordinatorOptions) -> Result<Self> {
         let users = Users::new(options.users.clone())?;
+        let spill_dir = options.data_dir.as_deref().map(SpillDir::create).transpose()?;
         let lasting = Lasting::open(&options).await?;
         let lead = match (&lasting.stored, options.is_standby) {
             (Some(stored), true) => Some(Lead::take(Arc::clone(stored)).await?),
@@ -86,7 +87,6 @@ impl Coordinator {
         let ports = Ports::bind(&options, &users).await?;
         let (flight_address, http_address, postgres_address) =
             (address(&ports.flight), address(&ports.http), address(&ports.postgres));
-        let spill_dir = options.data_dir.as_deref().map(SpillDir::create).transpose()?;
         let scheduler = match ports.cluster {
             Some(listener) => Some(Scheduler::start(options.scheduler.clone(), listener).await?),
             None => None,

@@ -9,12 +9,16 @@ use std::time::Duration;
 use dashmap::DashMap;
 use engine::{Error, ErrorKind, Repeat, Result, Session};
 use futures::FutureExt;
+use futures::future::join_all;
 use parking_lot::Mutex;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::query::{Query, QuerySummary, Work, panicked};
+use crate::query::{Query, QuerySummary, Work};
 use crate::submission::Submission;
 use crate::system::Executors;
+
+/// How long a coordinator that stops waits for readers of results that are ready.
+const UNREAD_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// All statements: those on their way, and the last ones that have ended.
 #[derive(Debug)]
@@ -152,13 +156,12 @@ impl Queries {
         queries.iter().for_each(|query| query.forget_after(self.result_idle_max));
     }
 
-    /// Takes no further statements, and returns when those that it has taken have ended.
+    /// Takes no further statements, and returns when those that it has taken have ended. Results that nobody reads are not
+    /// waited for.
     pub(crate) async fn close(&self) {
         self.is_closed.store(true, Ordering::Release);
         let queries: Vec<_> = self.in_order.lock().iter().cloned().collect();
-        for query in queries {
-            query.ended().await;
-        }
+        join_all(queries.iter().map(|query| query.ended_or_left(UNREAD_TIME_MAX))).await;
     }
 
     /// Stops everything.
@@ -183,6 +186,12 @@ impl Queries {
             }
         }
     }
+}
+
+/// What a panic said, as our fault.
+pub(crate) fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    Error::internal(format!("the engine failed inside: {}", text.unwrap_or("no message")))
 }
 
 fn stopping() -> Error {

@@ -13,6 +13,7 @@ use engine::{
 };
 use parking_lot::Mutex;
 use tokio::sync::watch;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
@@ -257,10 +258,19 @@ impl Query {
         self.details.lock().left
     }
 
-    /// Returns when nothing more will happen to it.
-    pub(crate) async fn ended(&self) {
-        // The sender lives as long as `self`: waiting cannot fail.
-        let _ = self.state.subscribe().wait_for(|state| state.has_ended()).await;
+    /// Returns when nothing more will happen to it, or nobody has come for its rows for `unread_max`.
+    pub(crate) async fn ended_or_left(&self, unread_max: Duration) {
+        let mut states = self.state.subscribe();
+        loop {
+            let state = *states.borrow_and_update();
+            // The sender lives as long as `self`: waiting cannot fail.
+            match state {
+                state if state.has_ended() => return,
+                QueryState::Ready if timeout(unread_max, states.changed()).await.is_err() => return,
+                QueryState::Ready => {}
+                _ => _ = states.changed().await,
+            }
+        }
     }
 
     /// Whether nothing more will happen to it.
@@ -304,9 +314,7 @@ impl Query {
         let is_being_read =
             details.elapsed.is_none() || details.repeated.as_ref().is_some_and(|query| !query.has_ended());
         if is_being_read {
-            return Err(Error::invalid(
-                "the result is being read already; wait for its end, or run the statement again",
-            ));
+            return Err(being_read());
         }
         match &details.repeat {
             Some(repeat) if details.parts.len() <= 1 => Ok(Reading::Again(Box::new(repeat.clone()))),
@@ -321,9 +329,7 @@ impl Query {
     pub(crate) fn set_repeated(&self, query: &Arc<Self>) -> Result<()> {
         let mut details = self.details.lock();
         if details.repeated.as_ref().is_some_and(|query| !query.has_ended()) {
-            return Err(Error::invalid(
-                "the result is being read already; wait for its end, or run the statement again",
-            ));
+            return Err(being_read());
         }
         details.repeated = Some(Arc::clone(query));
         Ok(())
@@ -552,6 +558,10 @@ impl Query {
     }
 }
 
+fn being_read() -> Error {
+    Error::invalid("the result is being read already; wait for its end, or run the statement again")
+}
+
 /// Cancels a statement whose client stops waiting for it.
 pub(crate) struct CancelOnDrop(Option<Arc<Query>>);
 
@@ -586,10 +596,4 @@ fn stored_count(rows_affected: Option<u64>) -> Result<RecordBatch> {
     let count = Int64Array::from(vec![i64::try_from(rows).unwrap_or(i64::MAX)]);
     RecordBatch::try_new(result_of_writing(), vec![Arc::new(count)])
         .map_err(|error| Error::internal(format!("a count cannot be told: {error}")))
-}
-
-/// What a panic said, as our fault.
-pub(crate) fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    Error::internal(format!("the engine failed inside: {}", text.unwrap_or("no message")))
 }

@@ -143,10 +143,10 @@ def test_every_executor_gets_tasks_after_many_losses(three):
     nodes, flight = three
     cluster = nodes.processes["one"].args[nodes.processes["one"].args.index("--coordinator") + 1].split(":")[1]
     for _ in range(4):
-        client = Client(flight, "SELECT value % 1000 AS k, count(*) FROM range(0, 30000000) GROUP BY 1 ORDER BY 1 LIMIT 1")
+        client = Client(flight, "SELECT value % 1000 AS k, count(*) FROM range(0, 300000000) GROUP BY 1 ORDER BY 1 LIMIT 1")
         wait_until_busy(flight)
         nodes.kill("one")
-        assert client.result() == [(0, 30_000)]
+        assert client.result() == [(0, 300_000)]
         nodes.executor("one", cluster)
         nodes.ready("one")
     client = Client(flight, LONG)

@@ -17,7 +17,7 @@ IDLE_SECONDS_MAX = 30
 # A query with tasks for all executors.
 PROBE = "SELECT count(*) FROM range(0, 50000000) WHERE value % 3 = 0"
 PROBE_POLL_SECONDS = 0.01
-PROBE_SECONDS_MAX = 10
+PROBE_SECONDS_MAX = 40
 # Faults happen in this share of the query's time; after each that came too late, the next comes so much earlier.
 LATEST = 0.8
 EARLIER = 0.6

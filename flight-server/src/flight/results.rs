@@ -15,7 +15,8 @@ use futures::{Stream, StreamExt, TryStreamExt, stream};
 use tonic::Status;
 
 use crate::flight::status::status;
-use crate::query::{Query, panicked};
+use crate::queries::panicked;
+use crate::query::Query;
 
 /// Bytes of one message: plain gRPC clients take 4 MiB at most.
 const MESSAGE_BYTES: usize = 2 << 20;

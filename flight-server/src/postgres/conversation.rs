@@ -26,7 +26,7 @@ use crate::postgres::settings::Settings;
 use crate::postgres::startup::Stream;
 use crate::postgres::statements::Transaction;
 use crate::queries::Queries;
-use crate::query::panicked;
+use crate::queries::panicked;
 
 /// Messages that are read before they are answered.
 const MESSAGES_AHEAD: usize = 4;

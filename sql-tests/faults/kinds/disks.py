@@ -15,7 +15,7 @@ DISK_BYTES = 256 << 20
 BALLAST = "ballast"
 # An executor that cannot keep results gets no tasks for this long; what the coordinator says then.
 REST_SECONDS = 30
-RESTS = "an executor cannot keep results"
+RESTS = "results of an executor were lost"
 # What the client is told when that is so for all.
 FULL = "the disk is full under"
 # Queries with work for all, while one rests.

@@ -15,6 +15,7 @@ class Corrupt(Fault):
     """One file of the running job is changed before anybody has read it: a byte flipped, the end cut off, two swapped."""
 
     name = "corrupt"
+    victim = None
 
     def inject(self, scene):
         executors = scene.executors()
@@ -32,8 +33,14 @@ class Corrupt(Fault):
             complete = [data_file(files) for files in parts.values() if is_complete(files) and is_recorded(files)]
             for way in ways:
                 if complete and (says := way(complete, scene.random)):
+                    self.victim = executor
                     return f"{says} on {executor.name}", stages
         return None
+
+    def heal(self, scene):
+        # It gets no tasks for a while, but only as long as it lives.
+        if self.victim is not None:
+            self.victim.kill()
 
     @staticmethod
     def stages(executors):
