@@ -8,6 +8,8 @@ use std::sync::Arc;
 use ballista_core::client_pool::BallistaClientPool;
 use ballista_core::error::BallistaError;
 use ballista_core::execution_plans::{RangeShuffleReaderExec, ShuffleReaderExec};
+use ballista_core::serde::protobuf::FailedTask;
+use ballista_core::serde::protobuf::failed_task::FailedReason;
 use ballista_core::serde::scheduler::PartitionLocation;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Result, internal_err};
@@ -16,6 +18,7 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::metrics::MetricsSet;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PhysicalExpr, PlanProperties};
+use engine::Error;
 use futures::TryStreamExt;
 
 use crate::checksums::{Checksums, ShufflePart};
@@ -109,7 +112,19 @@ impl ExecutionPlan for CheckedRead {
                 .map_err(|error| DataFusionError::Execution(format!("shuffle files were not checked: {error}")))??;
             reader.execute(partition, context)
         });
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.reader.schema(), batches.try_flatten())))
+        let batches = batches.try_flatten().map_err(unread);
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.reader.schema(), batches)))
+    }
+}
+
+/// Whatever goes wrong between executors is no fault of the statement's. Ballista says so of files that cannot be opened,
+/// and not of a connection that ends in the middle of one.
+fn unread(error: DataFusionError) -> DataFusionError {
+    let error = Arc::new(error);
+    let judged = FailedTask::from(BallistaError::from(DataFusionError::Shared(Arc::clone(&error))));
+    match judged.failed_reason {
+        Some(FailedReason::FetchPartitionError(_)) => DataFusionError::Shared(error),
+        _ => Error::unavailable(format!("shuffle files could not be read: {error}")).into(),
     }
 }
 
@@ -139,5 +154,22 @@ impl From<&PartitionLocation> for ShufflePart {
             file: location.file_id,
             is_sorted: location.is_sort_shuffle,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::error::ArrowError;
+    use engine::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn a_connection_that_ends_in_the_middle_of_a_file_can_be_tried_again() {
+        let cut = ArrowError::IpcError("h2 protocol error: error reading a body from connection".to_owned());
+        assert_eq!(Error::from(unread(cut.into())).kind, ErrorKind::Unavailable);
+        let lost = BallistaError::FetchFailed("one".to_owned(), 1, 2, "gone".to_owned()).into_datafusion();
+        let judged = FailedTask::from(BallistaError::from(unread(lost)));
+        assert!(matches!(judged.failed_reason, Some(FailedReason::FetchPartitionError(_))), "{judged:?}");
     }
 }
