@@ -2,7 +2,6 @@
 
 import json
 import pathlib
-import socket
 import subprocess
 import sys
 import time
@@ -11,7 +10,8 @@ import urllib.request
 
 import pytest
 
-from servers import BINARY, Server, clean_environment
+from servers import BINARY, Server
+from surroundings import clean_environment, free_port_with_twin
 
 START_SECONDS_MAX = 60
 
@@ -63,19 +63,6 @@ def grappe(tmp_path):
     return run
 
 
-def free_port():
-    """A free port whose twin, 10,000 above it, is free too: SeaweedFS takes both."""
-    while True:
-        with socket.socket() as listener, socket.socket() as twin:
-            listener.bind(("127.0.0.1", 0))
-            port = listener.getsockname()[1]
-            try:
-                twin.bind(("127.0.0.1", port + 10_000))
-            except (OSError, OverflowError):
-                continue
-            return port
-
-
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory):
     """A SeaweedFS with an S3 door; its settings as variables that object stores know."""
@@ -83,12 +70,12 @@ def s3(tmp_path_factory):
     keys = {"accessKey": "grape", "secretKey": "must-not-be-seen"}
     identity = {"name": "grappe", "credentials": [keys], "actions": ["Admin", "Read", "Write", "List", "Tagging"]}
     (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
-    port = free_port()
+    port = free_port_with_twin()
     weed = pathlib.Path(sys.executable).parent / "weed"
     command = [
         weed, "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", f"-s3.port={port}",
-        f"-s3.config={folder / 's3.json'}", f"-master.port={free_port()}", f"-volume.port={free_port()}",
-        f"-filer.port={free_port()}", "-master.volumeSizeLimitMB=64", "-volume.max=20",
+        f"-s3.config={folder / 's3.json'}", f"-master.port={free_port_with_twin()}", f"-volume.port={free_port_with_twin()}",
+        f"-filer.port={free_port_with_twin()}", "-master.volumeSizeLimitMB=64", "-volume.max=20",
     ]
     log = (folder / "log").open("w")
     process = subprocess.Popen(command, stdout=log, stderr=log)

@@ -8,13 +8,9 @@ import subprocess
 
 import adbc_driver_flightsql.dbapi as flightsql
 
+from surroundings import clean_environment
+
 BINARY = os.environ["GRAPPE_BINARY"]
-
-
-def clean_environment(**extra):
-    """Ours without settings that a developer's shell may hold."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("GRAPPE_", "AWS_", "AZURE_", "GOOGLE_"))}
-    return {**kept, **extra}
 
 
 class Server:

@@ -13,7 +13,8 @@ import pytest
 
 from lake import assert_soon, rows
 from postgresql import Postgres
-from servers import BINARY, clean_environment
+from servers import BINARY
+from surroundings import clean_environment, free_ports
 
 LONG = "SELECT count(*), sum(value % 7) FROM range(0, 400000000)"
 LONG_ANSWER = [(400_000_000, sum(range(7)) * (400_000_000 // 7) + sum(range(400_000_000 % 7)))]
@@ -54,16 +55,6 @@ class Nodes:
         for process in self.processes.values():
             process.kill()
             process.wait(30)
-
-
-def free_ports(count):
-    listeners = [socket.socket() for _ in range(count)]
-    for listener in listeners:
-        listener.bind(("127.0.0.1", 0))
-    ports = [listener.getsockname()[1] for listener in listeners]
-    for listener in listeners:
-        listener.close()
-    return ports
 
 
 @pytest.fixture
@@ -125,10 +116,16 @@ def wait_until_busy(flight, count=3):
     )
 
 
+def running(flight, statement=LONG, count=3):
+    """A client whose statement all executors work at."""
+    client = Client(flight, statement)
+    wait_until_busy(flight, count)
+    return client
+
+
 def test_a_dead_executor_is_noticed_at_once_and_only_its_tasks_run_again(three):
     nodes, flight = three
-    client = Client(flight, LONG)
-    wait_until_busy(flight)
+    client = running(flight)
     nodes.kill("two")
     killed = time.monotonic()
     assert_soon(lambda: "two" not in executors(flight), lambda: executors(flight), 5)
@@ -143,21 +140,18 @@ def test_every_executor_gets_tasks_after_many_losses(three):
     nodes, flight = three
     cluster = nodes.processes["one"].args[nodes.processes["one"].args.index("--coordinator") + 1].split(":")[1]
     for _ in range(4):
-        client = Client(flight, "SELECT value % 1000 AS k, count(*) FROM range(0, 300000000) GROUP BY 1 ORDER BY 1 LIMIT 1")
-        wait_until_busy(flight)
+        client = running(flight, "SELECT value % 1000 AS k, count(*) FROM range(0, 300000000) GROUP BY 1 ORDER BY 1 LIMIT 1")
         nodes.kill("one")
         assert client.result() == [(0, 300_000)]
         nodes.executor("one", cluster)
         nodes.ready("one")
-    client = Client(flight, LONG)
-    wait_until_busy(flight)
+    client = running(flight)
     assert client.result() == LONG_ANSWER
 
 
 def test_without_any_executor_the_error_says_so_and_comes_in_time(three):
     nodes, flight = three
-    client = Client(flight, LONG)
-    wait_until_busy(flight)
+    client = running(flight)
     for name in ["one", "two", "three"]:
         nodes.kill(name)
     killed = time.monotonic()
@@ -169,8 +163,7 @@ def test_without_any_executor_the_error_says_so_and_comes_in_time(three):
 
 def test_an_executor_that_was_stopped_and_wakes_up_is_refused_and_joins_again(three):
     nodes, flight = three
-    client = Client(flight, "SELECT value % 100 AS k, count(*) FROM range(0, 200000000) GROUP BY 1 ORDER BY 1 LIMIT 2")
-    wait_until_busy(flight)
+    client = running(flight, "SELECT value % 100 AS k, count(*) FROM range(0, 200000000) GROUP BY 1 ORDER BY 1 LIMIT 2")
     nodes.kill("three", signal.SIGSTOP)
     assert_soon(lambda: "three" not in executors(flight), lambda: executors(flight), 20)
     nodes.kill("three", signal.SIGCONT)
@@ -195,8 +188,7 @@ def test_a_result_outlives_the_executors_that_made_it(three):
 @pytest.mark.parametrize("by", ["sql", "command"])
 def test_an_executor_that_is_drained_ends_when_nobody_needs_it(three, by):
     nodes, flight = three
-    client = Client(flight, LONG)
-    wait_until_busy(flight)
+    client = running(flight)
     if by == "sql":
         assert ask(flight, "DRAIN EXECUTOR 'two'") == []
     else:
@@ -215,8 +207,7 @@ def test_an_executor_that_joins_in_the_middle_is_used(nodes):
     nodes.ready("server")
     nodes.executor("one", cluster, vcores=2)
     nodes.ready("one")
-    client = Client(flight, LONG)
-    wait_until_busy(flight, 1)
+    client = running(flight, count=1)
     nodes.executor("two", cluster)
     nodes.ready("two")
     assert_soon(lambda: executors(flight).get("two", 0) > 0, lambda: executors(flight), 30)
@@ -225,8 +216,7 @@ def test_an_executor_that_joins_in_the_middle_is_used(nodes):
 
 def test_a_coordinator_that_is_told_to_stop_finishes_what_runs(three):
     nodes, flight = three
-    client = Client(flight, LONG)
-    wait_until_busy(flight)
+    client = running(flight)
     with flightsql.connect(f"grpc://127.0.0.1:{flight}", autocommit=True) as connection, connection.cursor() as cursor:
         rows(cursor, "SELECT 1")
         nodes.kill("server", signal.SIGTERM)
@@ -245,8 +235,7 @@ def test_a_coordinator_that_is_told_to_stop_finishes_what_runs(three):
 
 def test_a_client_of_a_killed_coordinator_gets_a_typed_error_at_once(three):
     nodes, flight = three
-    client = Client(flight, LONG)
-    wait_until_busy(flight)
+    client = running(flight)
     nodes.kill("server")
     killed = time.monotonic()
     error = client.result(10)
@@ -333,8 +322,7 @@ def test_the_shell_repeats_reads_and_nothing_else(nodes):
 
 def test_cpu_stands_still_two_seconds_after_a_cancel(three):
     nodes, flight = three
-    client = Client(flight, "SELECT count(*) FROM range(0, 100000000000) WHERE sin(value) > 2")
-    wait_until_busy(flight)
+    client = running(flight, "SELECT count(*) FROM range(0, 100000000000) WHERE sin(value) > 2")
     [(query,)] = ask(flight, "SELECT id FROM system.queries WHERE state = 'running' AND statement LIKE '%100000000000%' AND statement NOT LIKE '%system%'")
     ask(flight, f"CANCEL QUERY '{query}'")
     cancelled = time.monotonic()

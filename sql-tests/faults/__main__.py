@@ -12,6 +12,9 @@ import sys
 import tempfile
 import time
 
+# What both kinds of tests need stands with the drivers'.
+sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "drivers"))
+
 from answers import Data
 from kinds import FAULTS
 from outcome import report, table

@@ -7,7 +7,6 @@ import pathlib
 import select
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import adbc_driver_flightsql.dbapi as flightsql
 import adbc_driver_manager
 
 from shuffle import files_of
+from surroundings import clean_environment, free_ports
 
 BINARY = os.environ.get("GRAPPE_BINARY", "grappe")
 START_SECONDS_MAX = 30
@@ -41,12 +41,6 @@ def wait_until(holds, says, seconds_max, poll_seconds=POLL_SECONDS):
     return found
 
 
-def clean_environment(**extra):
-    """Ours without settings that a developer's shell may hold."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("GRAPPE_", "AWS_", "AZURE_", "GOOGLE_"))}
-    return {**kept, **extra}
-
-
 def link_binary(place):
     """A build may replace the binary meanwhile, and a cluster is of one version."""
     binary = shutil.which(BINARY)
@@ -62,18 +56,6 @@ def offers(setting):
     command = [BINARY, "server", "--print-config"]
     settings = subprocess.run(command, check=True, capture_output=True, text=True, env=clean_environment()).stdout
     return f"\n{setting} = " in settings
-
-
-def free_ports(count):
-    """Ports that were free a moment ago; a restarted coordinator keeps its own."""
-    listeners = [socket.socket() for _ in range(count)]
-    try:
-        for listener in listeners:
-            listener.bind(("127.0.0.1", 0))
-        return [listener.getsockname()[1] for listener in listeners]
-    finally:
-        for listener in listeners:
-            listener.close()
 
 
 class Process:

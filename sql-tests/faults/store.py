@@ -2,7 +2,6 @@
 
 import json
 import pathlib
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -10,7 +9,8 @@ import urllib.request
 
 from pyarrow import fs
 
-from cluster import START_SECONDS_MAX, Unsettled, clean_environment, wait_until
+from cluster import START_SECONDS_MAX, Unsettled, wait_until
+from surroundings import clean_environment, free_port_with_twin
 
 KEYS = {"accessKey": "grape", "secretKey": "vine"}
 REGION = "us-east-1"
@@ -27,7 +27,7 @@ class SeaweedFs:
         identity = {"name": "grappe", "credentials": [KEYS], "actions": ["Admin", "Read", "Write", "List", "Tagging"]}
         identities = self.folder / "s3.json"
         identities.write_text(json.dumps({"identities": [identity]}))
-        self.port, master, volume, filer = (free_port() for _ in range(4))
+        self.port, master, volume, filer = (free_port_with_twin() for _ in range(4))
         command = [
             self.PROGRAM, "server", f"-dir={self.folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3",
             f"-s3.port={self.port}", f"-s3.config={identities}", f"-master.port={master}", f"-volume.port={volume}",
@@ -77,16 +77,3 @@ class SeaweedFs:
         """It takes many minutes to end by itself."""
         self.process.kill()
         self.process.wait()
-
-
-def free_port():
-    """A free port whose twin, 10,000 above it, is free too: SeaweedFS takes both."""
-    while True:
-        with socket.socket() as listener, socket.socket() as twin:
-            listener.bind(("127.0.0.1", 0))
-            port = listener.getsockname()[1]
-            try:
-                twin.bind(("127.0.0.1", port + 10_000))
-            except (OSError, OverflowError):
-                continue
-            return port

@@ -4,7 +4,7 @@ import signal
 import subprocess
 import time
 
-from cluster import STOP_SECONDS_MAX, Unsettled
+from cluster import STOP_SECONDS_MAX
 from kinds.fault import Fault
 from outcome import UNAVAILABLE
 from shuffle import is_complete
@@ -162,10 +162,7 @@ class StopShort(Fault):
             self.victim.signal(signal.SIGCONT)
 
     def broken_promise(self, scene):
-        try:
-            scene.cluster.wait_until_whole(BACK_SECONDS_MAX)
-        except Unsettled as unsettled:
-            return f"the stopped executor did not come back: {unsettled}"
+        return self.missing_member(scene, BACK_SECONDS_MAX)
 
 
 class StopLong(StopShort):

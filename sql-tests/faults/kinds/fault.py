@@ -3,6 +3,7 @@
 import os
 
 from client import Client
+from cluster import Unsettled
 from sites import Local
 
 
@@ -46,6 +47,14 @@ class Fault:
     def broken_promise(self, scene):
         """What else should have held, and did not."""
         return None
+
+    @staticmethod
+    def missing_member(scene, seconds_max):
+        """Who is not back among the executors in time."""
+        try:
+            scene.cluster.wait_until_whole(seconds_max)
+        except Unsettled as unsettled:
+            return f"an executor did not come back: {unsettled}"
 
     @classmethod
     def unavailable_because(cls):

@@ -2,7 +2,6 @@
 
 import time
 
-from cluster import Unsettled
 from kinds.executors import BACK_SECONDS_MAX
 from kinds.fault import Fault
 from outcome import UNAVAILABLE
@@ -36,10 +35,7 @@ class Partition(Fault):
             scene.site.lan.join(victim.host)
 
     def broken_promise(self, scene):
-        try:
-            scene.cluster.wait_until_whole(BACK_SECONDS_MAX)
-        except Unsettled as unsettled:
-            return f"the parted executor did not come back: {unsettled}"
+        return self.missing_member(scene, BACK_SECONDS_MAX)
 
 
 class PartitionFromCoordinator(Partition):

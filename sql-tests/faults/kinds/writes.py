@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from answers import Question
+from kinds.executors import KillOne
 from kinds.fault import Fault
 from outcome import UNAVAILABLE
 
@@ -56,15 +57,10 @@ class WriteFault(Fault):
         return tuple(map(int, facts))
 
 
-class KilledInsert(WriteFault):
+class KilledInsert(KillOne, WriteFault):
     """SIGKILL of one executor: every row once."""
 
     name = "killed_insert"
-
-    def inject(self, scene):
-        victim, part = scene.wait_for_one(scene.executors())
-        victim.kill()
-        return f"killed {part} {scene.struck()}"
 
     def broken_promise(self, scene):
         facts = self.facts(scene.cluster)
