@@ -9,6 +9,7 @@ use datafusion::error::DataFusionError;
 use datafusion::prelude::SessionConfig;
 
 use crate::Error;
+use crate::limits::{LIMITS, LayeredLimits, Limit, parse};
 
 /// Name of the one catalog.
 pub const CATALOG: &str = "grappe";
@@ -56,6 +57,41 @@ impl FromStr for ModeSetting {
     }
 }
 
+/// Which of a user's statements leave the queue first, and how large the user's share is meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Priority {
+    /// After the others; half a share.
+    Low,
+    /// One share.
+    #[default]
+    Normal,
+    /// Before the others; two shares.
+    High,
+}
+
+impl Display for Priority {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Low => "low",
+            Self::Normal => "normal",
+            Self::High => "high",
+        })
+    }
+}
+
+impl FromStr for Priority {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        match text.to_ascii_lowercase().as_str() {
+            "low" => Ok(Self::Low),
+            "normal" => Ok(Self::Normal),
+            "high" => Ok(Self::High),
+            other => Err(Error::invalid(format!("grappe.priority cannot be '{other}': use 'low', 'normal' or 'high'"))),
+        }
+    }
+}
+
 /// Settings of a session that are ours: `SET grappe.NAME = VALUE`, `SHOW grappe.NAME`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GrappeOptions {
@@ -69,6 +105,10 @@ pub struct GrappeOptions {
     pub file_bytes_target: u64,
     /// Whether joins are put in the order that statistics suggest, and not in that of the statement.
     pub join_reordering: bool,
+    /// Which statements leave the queue first.
+    pub priority: Priority,
+    /// What statements may take.
+    pub limits: LayeredLimits,
 }
 
 impl Default for GrappeOptions {
@@ -79,6 +119,8 @@ impl Default for GrappeOptions {
             result_endpoints_max: 1,
             file_bytes_target: 256 << 20,
             join_reordering: true,
+            priority: Priority::Normal,
+            limits: LayeredLimits::default(),
         }
     }
 }
@@ -108,13 +150,17 @@ impl ExtensionOptions for GrappeOptions {
             "file_bytes_target" => self.file_bytes_target = parse_number(key, value)?.max(1),
             "join_reordering" => self.join_reordering = parse_switch(key, value)?,
             "result_endpoints_max" => self.result_endpoints_max = parse_number(key, value)?.max(1),
-            _ => return Err(Error::invalid(format!("there is no setting grappe.{key}")).into()),
+            "priority" => self.priority = value.parse()?,
+            _ => match Limit::named(key) {
+                Some(limit) => self.limits.session.set(limit, Some(parse(limit, value)?)),
+                None => return Err(Error::invalid(format!("there is no setting grappe.{key}")).into()),
+            },
         }
         Ok(())
     }
 
     fn entries(&self) -> Vec<ConfigEntry> {
-        vec![
+        let own = [
             entry(
                 "grappe.execution_mode",
                 &self.execution_mode,
@@ -140,7 +186,17 @@ impl ExtensionOptions for GrappeOptions {
                 &self.result_endpoints_max,
                 "Parts in which a result may be offered, to clients that read parts at once",
             ),
-        ]
+            entry(
+                "grappe.priority",
+                &self.priority,
+                "Which of a user's statements leave the queue first: 'low', 'normal' or 'high'",
+            ),
+        ];
+        let limits = LIMITS.iter().map(|facts| {
+            let key = format!("grappe.{}", facts.name);
+            entry(&key, &self.limits.in_force(facts.limit).0, facts.description)
+        });
+        own.into_iter().chain(limits).collect()
     }
 }
 
@@ -170,7 +226,8 @@ pub fn session_config(partitions: usize) -> SessionConfig {
         .with_target_partitions(partitions)
         .with_default_catalog_and_schema(CATALOG, SCHEMA)
         .with_create_default_catalog_and_schema(false)
-        .with_information_schema(true);
+        // The catalog has its own, which is more than DataFusion's.
+        .with_information_schema(false);
     let options = config.options_mut();
     options.extensions.insert(GrappeOptions::default());
     // Positions in error messages.

@@ -19,6 +19,7 @@ use crate::config::session_config;
 use crate::delta::DeltaTables;
 use crate::execution::Modes;
 use crate::extras::SessionExtras;
+use crate::limits::Rules;
 use crate::memory::{fit_to_memory, memory_pool};
 use crate::session::Session;
 use crate::state::{StateSeed, session_state_with};
@@ -75,6 +76,7 @@ pub struct Engine {
     catalog: Arc<dyn Catalog>,
     system: Arc<dyn SchemaProvider>,
     modes: Modes,
+    rules: Arc<Rules>,
     /// What a new session starts with.
     first_state: Arc<SessionState>,
     delta: Arc<DeltaTables>,
@@ -86,7 +88,8 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine over `catalog`, with the live tables of `system` and the ways to run a statement in `modes`.
+    /// An engine over `catalog`, with the live tables of `system`, the ways to run a statement in `modes`, and the limits
+    /// and defaults of `rules`.
     ///
     /// # Errors
     /// `Invalid` for a warehouse that is no place.
@@ -96,6 +99,7 @@ impl Engine {
         catalog: Arc<dyn Catalog>,
         system: Arc<dyn SchemaProvider>,
         modes: Modes,
+        rules: Arc<Rules>,
         warehouse: Warehouse<'_>,
     ) -> Result<Arc<Self>> {
         let mut defaults = session_config(partitions);
@@ -106,6 +110,7 @@ impl Engine {
             catalog,
             system,
             modes,
+            rules,
             first_state,
             delta: Arc::default(),
             warehouse: warehouse.location.map(directory_url).transpose()?,
@@ -133,6 +138,11 @@ impl Engine {
     /// Schemas and tables.
     pub fn catalog(&self) -> &Arc<dyn Catalog> {
         &self.catalog
+    }
+
+    /// What system, groups and users have set.
+    pub fn rules(&self) -> &Arc<Rules> {
+        &self.rules
     }
 
     /// Where managed tables lie: a URL that ends with a slash.

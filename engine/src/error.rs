@@ -141,7 +141,7 @@ fn translate(error: &DataFusionError) -> Error {
         DataFusionError::ParquetError(source) => parquet_error(source),
         DataFusionError::External(source) => external_error(source.as_ref()),
         DataFusionError::ExecutionJoin(source) if source.is_cancelled() => Error::cancelled(),
-        DataFusionError::ExecutionJoin(source) => Error::internal(format!("a task failed: {source}")),
+        DataFusionError::ExecutionJoin(source) => panicked(&source.to_string()),
         DataFusionError::Diagnostic(_, inner) => translate(inner),
         DataFusionError::Context(description, inner) => in_context(description, inner),
         DataFusionError::Shared(inner) => translate(inner),
@@ -152,11 +152,23 @@ fn translate(error: &DataFusionError) -> Error {
     }
 }
 
+/// What a panic said, as our fault; but for arrow's only way to say that a column is too long for its offsets.
+pub fn panicked(text: &str) -> Error {
+    if text.contains("offset overflow") {
+        let message = "a column has more than 2 GB in one batch: SET datafusion.execution.batch_size to less, or make its \
+                       values shorter";
+        return Error::new(ErrorKind::Exhausted, message);
+    }
+    Error::internal(format!("the engine failed inside: {text}"))
+}
+
 /// Optimizer rules put their name before the cause, which helps nobody; other contexts name a file or a table.
 fn in_context(description: &str, inner: &DataFusionError) -> Error {
     let cause = translate(inner);
     let is_rule = !description.contains(' ') || description.starts_with("Optimizer rule");
-    if is_rule { cause } else { cause.context(tidy(description)) }
+    // A sort that runs out of memory names settings of DataFusion's that nobody has.
+    let is_of_sort = description.starts_with("Not enough memory to continue external sort");
+    if is_rule || is_of_sort { cause } else { cause.context(tidy(description)) }
 }
 
 /// The parser ends its messages with `at Line: 1, Column: 8`: that becomes the position.
@@ -215,6 +227,9 @@ fn plan_error(message: &str) -> Error {
 /// DataFusion reports user errors and some environment errors as plain text.
 fn plain_error(message: &str) -> Error {
     let message = tidy(message);
+    if is_spill_limit(&message) {
+        return exhausted(&message);
+    }
     if message.contains("already exists") {
         return Error::already_exists(message);
     }
@@ -226,17 +241,26 @@ fn plain_error(message: &str) -> Error {
 
 fn exhausted(message: &str) -> Error {
     let way_out = if message.contains("disk") {
-        "free disk space or raise the spill limit (--spill-bytes-max)"
+        "free disk space or raise the spill limit (--spill-bytes-max, grappe.query_spill_bytes_max)"
     } else {
         "raise --memory, or lower the number of parallel parts with SET datafusion.execution.target_partitions"
     };
     Error::new(ErrorKind::Exhausted, format!("{}; {way_out}", tidy(message)))
 }
 
+/// DataFusion's spill files say it in the middle of a write, whatever becomes of the error on its way.
+fn is_spill_limit(message: &str) -> bool {
+    message.contains("used disk space during the spilling process")
+}
+
 fn io_error(error: &std::io::Error) -> Error {
     use std::io::ErrorKind as Io;
     if let Some(inner) = error.get_ref().and_then(|inner| inner.downcast_ref::<DataFusionError>()) {
         return translate(inner);
+    }
+    let text = error.to_string();
+    if is_spill_limit(&text) {
+        return exhausted(&text);
     }
     let kind = match error.kind() {
         Io::NotFound => ErrorKind::NotFound,

@@ -1,6 +1,5 @@
 //! Rows that a client sends, as a table: they go the way of `CREATE TABLE AS` and `INSERT`, as they arrive.
 
-use std::collections::HashSet;
 use std::fmt::{Debug, Formatter};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -24,7 +23,7 @@ use crate::catalog::{Catalog, StandIn, StandIns, TEMPORARY_SCHEMA, TableName, te
 use crate::execution::{cast_batch, result_schema};
 use crate::functions::check::check;
 use crate::session::{Session, Started};
-use crate::sql::{Statement, wrong_schema};
+use crate::sql::{Statement, refuse_duplicates, wrong_schema};
 use crate::{Error, Result};
 
 /// What to do if the table is there.
@@ -262,14 +261,5 @@ fn can_be_kept(data_type: &DataType) -> bool {
         DataType::Struct(fields) => fields.iter().all(|field| can_be_kept(field.data_type())),
         DataType::Dictionary(_, value) => can_be_kept(value),
         _ => true,
-    }
-}
-
-/// A table with such columns could be made, and not read.
-fn refuse_duplicates(schema: &Schema) -> Result<()> {
-    let mut seen = HashSet::new();
-    match schema.fields().iter().find(|field| !seen.insert(field.name())) {
-        Some(field) => Err(Error::invalid(format!("column \"{}\" appears twice; give one another name", field.name()))),
-        None => Ok(()),
     }
 }

@@ -26,8 +26,10 @@ mod extras;
 pub mod functions;
 mod ingest;
 mod joins;
+pub mod limits;
 mod memory;
 mod nearest;
+mod planning;
 mod schema_bytes;
 mod session;
 mod sinks;
@@ -35,19 +37,21 @@ mod sql;
 mod start;
 mod state;
 pub mod storage;
+mod threads;
 mod writes;
 
-pub use config::{CATALOG, GrappeOptions, ModeSetting, SCHEMA, grappe_options, session_config};
+pub use config::{CATALOG, GrappeOptions, ModeSetting, Priority, SCHEMA, grappe_options, session_config};
 pub use engine::{Engine, EngineOptions, Warehouse, runtime};
-pub use error::{Error, ErrorKind, Position, Result};
+pub use error::{Error, ErrorKind, Position, Result, panicked};
 pub use execution::{
     Availability, Choice, Execution, LocalExecution, Mode, Modes, Progress, Running, StartRequest, Watch, cannot_run,
-    spillable,
+    runnable,
 };
 pub use extras::{ExtraSchema, SessionExtras, Spelling};
 pub use ingest::{IfExists, IngestTarget};
-pub use memory::fit_to_memory;
+pub use memory::{fit_to_memory, query_runtime};
 pub use session::{Session, Started, TableFacts};
 pub use sql::{Effect, HAS_SUBSTRAIT, Statement};
 pub use start::Repeat;
 pub use state::{StateSeed, session_state};
+pub use threads::Threads;

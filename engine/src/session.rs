@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use datafusion::arrow::array::{RecordBatch, new_null_array};
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
@@ -18,15 +19,17 @@ use crate::catalog::{
     Catalog, CatalogView, Detail, MemoryCatalog, SessionCatalog, StandIn, StandIns, TEMPORARY_SCHEMA, TableDefinition,
     TableName, ViewSeed,
 };
-use crate::config::CATALOG;
+use crate::config::{CATALOG, grappe_options};
 use crate::engine::Engine;
 use crate::execution::{Choice, Running, result_schema, run_to_end};
 use crate::extras::SessionExtras;
 use crate::nearest::suggestion;
+use crate::planning::{Size, check_nodes, planned};
 use crate::sql::{
     Effect, Names, Parsed, PreparedPlans, Statement, name_subquery_columns, nullable_values, number_placeholders,
-    only_called, parse, place_temporary, plan_substrait, refuse_clauses_of_temporary, refuse_insert_clauses,
-    refuse_what_would_be_wrong, reset_setting, rewrite_show, run_ddl, set_setting, take_clauses, take_versions,
+    only_called, parse, place_temporary, plan_substrait, refuse_clauses_of_temporary, refuse_explosions,
+    refuse_insert_clauses, refuse_what_would_be_wrong, reset_setting, rewrite_show, run_ddl, set_setting, take_clauses,
+    take_versions,
 };
 use crate::start::Repeat;
 use crate::writes::delta_table;
@@ -41,6 +44,8 @@ pub struct Session {
     temporary: Arc<MemoryCatalog>,
     /// Functions, formats, rules and the settings of the session; a copy sees the catalog during a statement.
     state: RwLock<Arc<SessionState>>,
+    /// Which limits of system, group and user the state has.
+    rules_version: AtomicU64,
     prepared: PreparedPlans,
 }
 
@@ -71,11 +76,11 @@ pub struct TableFacts {
 
 impl Session {
     pub(crate) fn new(engine: Arc<Engine>, user: Arc<str>, extras: SessionExtras) -> Self {
-        let first = engine.first_state();
-        let state = if extras.leave_the_state() {
-            Arc::clone(first)
+        let rules_version = AtomicU64::new(engine.rules().version());
+        let state = if extras.leave_the_state() && !engine.rules().has_any() {
+            Arc::clone(engine.first_state())
         } else {
-            Arc::new(engine.state(first.config().clone(), &extras))
+            Arc::new(engine.state(defaults(&engine, &user), &extras))
         };
         Self {
             engine,
@@ -83,6 +88,7 @@ impl Session {
             extras: Arc::new(extras),
             temporary: Arc::new(MemoryCatalog::with_schema(TEMPORARY_SCHEMA)),
             state: RwLock::new(state),
+            rules_version,
             prepared: PreparedPlans::default(),
         }
     }
@@ -106,7 +112,14 @@ impl Session {
     ///
     /// # Errors
     /// `Invalid` or `NotFound`, with the place in the text where it is known.
-    pub async fn plan(&self, sql: &str) -> Result<Statement> {
+    pub async fn plan(self: &Arc<Self>, sql: &str) -> Result<Statement> {
+        self.follow_rules()?;
+        let limits = grappe_options(self.state.read().config()).limits;
+        let (session, text) = (Arc::clone(self), sql.to_owned());
+        planned(&limits, Size::of_text(sql), async move { session.plan_spelt(&text).await }).await
+    }
+
+    async fn plan_spelt(&self, sql: &str) -> Result<Statement> {
         match self.extras.spelling.as_ref().and_then(|spelling| spelling.rewrite(sql)) {
             // Its places are not those of the text that was sent.
             Some(other) => {
@@ -139,6 +152,7 @@ impl Session {
         number_placeholders(&mut syntax)?;
         refuse_insert_clauses(&syntax)?;
         refuse_what_would_be_wrong(&syntax)?;
+        let has_star = refuse_explosions(&mut syntax, &grappe_options(blank.config()).limits)?;
         let references = blank.resolve_table_references(&syntax)?;
         let lists_names = |schema| schema == INFORMATION_SCHEMA || self.extras.schemas.contains_key(schema);
         let view = if references.iter().filter_map(|name| name.schema()).any(lists_names) {
@@ -147,6 +161,9 @@ impl Session {
         } else {
             CatalogView::new(self.seed(), stand_ins)
         };
+        if has_star {
+            view.gives_all_columns();
+        }
         let state = view.state(None);
         let plan = match state.statement_to_plan(syntax).await {
             Ok(LogicalPlan::Statement(SessionStatement::Execute(execute))) => {
@@ -160,6 +177,7 @@ impl Session {
             Ok(plan) => plan,
             Err(error) => return Err(self.with_near_tables(error.into()).await),
         };
+        check_nodes(&state, &plan)?;
         let mut statement = Statement::new(sql, name_subquery_columns(plan)?, state);
         statement.reads_temporary = view.has_opened_temporary();
         statement.clauses = clauses.map(Arc::new);
@@ -171,9 +189,11 @@ impl Session {
     /// # Errors
     /// `Invalid` or `NotFound`.
     pub async fn plan_substrait(&self, bytes: &[u8]) -> Result<Statement> {
+        self.follow_rules()?;
         let view = CatalogView::new(self.seed(), StandIns::new());
         let state = view.state(None);
         let plan = plan_substrait(&state, bytes).await?;
+        check_nodes(&state, &plan)?;
         let mut statement = Statement::new("Substrait plan", plan, state);
         statement.reads_temporary = view.has_opened_temporary();
         Ok(statement)
@@ -318,8 +338,21 @@ impl Session {
     /// # Errors
     /// As [`Self::set_option`].
     pub fn reset_option(&self, key: &str) -> Result<()> {
-        let defaults = self.engine.first_state().config().clone();
+        let defaults = defaults(&self.engine, &self.user);
         self.configure(|config| reset_setting(config, &defaults, key))
+    }
+
+    /// Limits that have been set for system, group or user meanwhile hold from now on.
+    fn follow_rules(&self) -> Result<()> {
+        let rules = self.engine.rules();
+        let version = rules.version();
+        if self.rules_version.swap(version, Ordering::Relaxed) == version {
+            return Ok(());
+        }
+        self.configure(|config| {
+            rules.limit(&self.user, config);
+            Ok(())
+        })
     }
 
     /// Some functions keep settings, so that the state is made anew.
@@ -424,7 +457,7 @@ impl Session {
             SessionStatement::ResetVariable(reset) => self.reset_option(&reset.variable),
             SessionStatement::Prepare(prepare) => self.prepared.prepare(&prepare),
             SessionStatement::Deallocate(deallocate) => self.prepared.deallocate(&deallocate.name),
-            SessionStatement::Execute(_) => Err(Error::internal("EXECUTE was not replaced by its plan")),
+            SessionStatement::Execute(_) => Err(Error::invalid("EXECUTE stands for itself: it cannot be prepared")),
             SessionStatement::TransactionStart(_) | SessionStatement::TransactionEnd(_) => {
                 Err(Error::invalid("transactions are not supported: every statement stands for itself"))
             }
@@ -477,6 +510,13 @@ impl Session {
         }
         Ok(names)
     }
+}
+
+/// The settings that a session of `user` starts with.
+fn defaults(engine: &Engine, user: &str) -> SessionConfig {
+    let mut config = engine.first_state().config().clone();
+    engine.rules().apply(user, &mut config);
+    config
 }
 
 /// How much a statement that lists tables wants to know of them.

@@ -67,6 +67,11 @@ pub struct Repeat {
 }
 
 impl Repeat {
+    /// What is run again.
+    pub fn statement(&self) -> &Statement {
+        &self.statement
+    }
+
     /// Runs it again.
     ///
     /// # Errors

@@ -6,12 +6,15 @@ use std::sync::{Arc, LazyLock};
 use datafusion::catalog::{CatalogProviderList, EmptyCatalogProviderList};
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::optimizer::Analyzer;
 use datafusion::prelude::SessionConfig;
 
 use crate::extras::SessionExtras;
+use crate::functions::bounded;
 use crate::functions::check::check_function;
 use crate::functions::table_functions;
 use crate::joins::optimizer_rules;
+use crate::planning::timed_analyzer_rules;
 
 /// What differs from one session state to the next.
 #[derive(Debug, Clone)]
@@ -52,7 +55,16 @@ static FEATURES: LazyLock<SessionState> = LazyLock::new(|| {
     let mut builder = SessionStateBuilder::new_with_default_features();
     let ours = table_functions().into_iter().map(|function| (function.name().to_owned(), function));
     builder.table_functions().get_or_insert_default().extend(ours);
-    builder.scalar_functions().get_or_insert_default().push(check_function());
-    let builder = builder.with_config(config).with_optimizer_rules(optimizer_rules());
+    let functions = builder.scalar_functions().get_or_insert_default();
+    for function in functions.iter_mut() {
+        if let Some(bounded) = bounded(function) {
+            *function = bounded;
+        }
+    }
+    functions.push(check_function());
+    let builder = builder
+        .with_config(config)
+        .with_analyzer_rules(timed_analyzer_rules(Analyzer::new().rules))
+        .with_optimizer_rules(optimizer_rules());
     builder.with_catalog_list(Arc::new(EmptyCatalogProviderList)).build()
 });

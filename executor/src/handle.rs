@@ -10,7 +10,7 @@ use engine::distributed::profile::staged_config;
 use engine::distributed::registry::function_registry;
 use engine::distributed::transport::MESSAGE_BYTES_MAX;
 use engine::storage::StorageOptions;
-use engine::{EngineOptions, Error, Result, StateSeed, session_config, session_state};
+use engine::{EngineOptions, Error, Result, StateSeed, Threads, session_config, session_state};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -28,7 +28,6 @@ use crate::service::ControlService;
 use crate::shuffle::ShuffleService;
 use crate::task::Workshop;
 use crate::tasks::Tasks;
-use crate::threads::Threads;
 use crate::work_dir::WorkDir;
 
 /// Starts executors.
@@ -215,7 +214,8 @@ fn workshop(options: &Options, work_dir: &WorkDir, checksums: Arc<Checksums>) ->
     let seed = StateSeed { config: session_config(options.vcores), runtime: Arc::clone(&runtime) };
     let state = session_state(&seed, Arc::new(EmptyCatalogProviderList));
     let config = staged_config(state.config().clone(), &options.transport);
-    Ok(Workshop::new(function_registry(&state), config, runtime, work_dir.shuffle(), checksums))
+    let free = options.disk_free_bytes_min;
+    Ok(Workshop::new(function_registry(&state), config, runtime, work_dir.shuffle(), checksums, free))
 }
 
 fn cannot_listen(options: &Options, error: &std::io::Error) -> Error {

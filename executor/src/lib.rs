@@ -19,6 +19,7 @@ mod cancel;
 mod checksums;
 mod compact;
 mod coordinator;
+mod disk;
 mod handle;
 mod options;
 mod pulse;
@@ -28,7 +29,6 @@ mod service;
 mod shuffle;
 mod task;
 mod tasks;
-mod threads;
 mod work_dir;
 
 pub use handle::{Executor, Handle};

@@ -25,6 +25,9 @@ pub struct Options {
     pub memory_bytes_max: usize,
     /// Bytes that all tasks together may spill to disk.
     pub spill_bytes_max: u64,
+    /// Bytes that stay free on the disk of the work directory: below, the executor's tasks go elsewhere. A twentieth of a
+    /// disk that is small.
+    pub disk_free_bytes_min: u64,
     /// Directory for shuffle and spill files. One executor at a time; what an earlier one left is removed.
     pub work_dir: PathBuf,
     /// Object stores.
@@ -52,6 +55,7 @@ impl Options {
             vcores: std::thread::available_parallelism().map_or(1, usize::from),
             memory_bytes_max: 2 << 30,
             spill_bytes_max: 100 << 30,
+            disk_free_bytes_min: 1 << 30,
             work_dir: work_dir.into(),
             storage: StorageOptions::new(),
             join_timeout: Duration::from_secs(60),

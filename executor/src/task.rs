@@ -27,11 +27,12 @@ use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
 use engine::distributed::clients::ShuffleClients;
 use engine::distributed::wire::write_error;
 use engine::storage::{Listed, pinned};
-use engine::{Error, ErrorKind, fit_to_memory, spillable};
+use engine::{Error, ErrorKind, fit_to_memory, grappe_options, query_runtime, runnable};
 use futures::FutureExt;
 
 use crate::cancel::{TaskControl, cancellable};
 use crate::checksums::Checksums;
+use crate::disk::check_free;
 use crate::reads::Reads;
 
 /// What every task of an executor needs.
@@ -42,6 +43,7 @@ pub(crate) struct Workshop {
     runtime: Arc<RuntimeEnv>,
     stages: DefaultExecutionEngine,
     reads: Reads,
+    disk_free_bytes_min: u64,
 }
 
 impl Workshop {
@@ -52,6 +54,7 @@ impl Workshop {
         runtime: Arc<RuntimeEnv>,
         shuffle_dir: &Path,
         checksums: Arc<Checksums>,
+        disk_free_bytes_min: u64,
     ) -> Self {
         let clients: Arc<dyn BallistaClientPool> = Arc::new(ShuffleClients::default());
         let shuffle_dir = shuffle_dir.to_string_lossy().into_owned();
@@ -62,6 +65,7 @@ impl Workshop {
             runtime,
             stages: DefaultExecutionEngine::with_client_pool(Arc::clone(&clients)),
             reads: Reads { checksums, clients, shuffle_dir },
+            disk_free_bytes_min,
         }
     }
 
@@ -94,9 +98,13 @@ impl Workshop {
         definition: MultiTaskDefinition,
         control: &TaskControl,
     ) -> Result<(SuccessfulTask, Vec<OperatorMetricsSet>), DataFusionError> {
-        let task = self.decode(definition)?;
-        let (plan, runtime) = pinned(task.plan, &self.runtime, Listed::Elsewhere)?;
-        let plan = cancellable(spillable(self.reads.checked(plan)?)?, control)?;
+        check_free(Path::new(&self.reads.shuffle_dir), self.disk_free_bytes_min)?;
+        let mut task = self.decode(definition)?;
+        let limits = grappe_options(&task.session_config).limits;
+        let runtime = query_runtime(&self.runtime, task.job_id.as_str(), &limits)?;
+        fit_to_memory(&mut task.session_config, runtime.memory_pool.as_ref(), self.config.target_partitions());
+        let (plan, runtime) = pinned(task.plan, &runtime, Listed::Elsewhere)?;
+        let plan = cancellable(runnable(self.reads.checked(plan)?)?, control)?;
         let stage = self.stages.create_query_stage_exec(
             task.job_id.clone(),
             task.stage_id,
@@ -157,10 +165,7 @@ impl Workshop {
         )
         .map_err(|error| undecodable(&error))?;
         let no_task = || DataFusionError::Internal("a launch without a task".to_owned());
-        let mut task = tasks.into_iter().next().ok_or_else(no_task)?;
-        let vcores = self.config.target_partitions();
-        fit_to_memory(&mut task.session_config, self.runtime.memory_pool.as_ref(), vcores);
-        Ok(task)
+        tasks.into_iter().next().ok_or_else(no_task)
     }
 }
 
@@ -284,7 +289,7 @@ fn cancelled() -> FailedTask {
 fn panicked(panic: &(dyn std::any::Any + Send)) -> DataFusionError {
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic".to_owned());
-    Error::internal(format!("a task failed unexpectedly: {text}")).into()
+    engine::panicked(&text).into()
 }
 
 fn now_ms() -> u64 {

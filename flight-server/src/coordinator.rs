@@ -6,17 +6,19 @@ use std::time::Duration;
 
 use arrow_flight::flight_service_server::FlightServiceServer;
 use engine::catalog::StoredCatalog;
+use engine::limits::Rules;
 use engine::{Engine, EngineOptions, Error, ErrorKind, Modes, Result, Warehouse};
 use futures::{Stream, StreamExt};
 use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, timeout, timeout_at};
 use tokio_stream::wrappers::{TcpListenerStream, UnboundedReceiverStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::transport::{Server, ServerTlsConfig};
 
+use crate::admission::Admission;
 use crate::authentication::Authentication;
 use crate::connection::{Connection, ConnectionEnded};
 use crate::flight::{Door, Guarded, Service};
@@ -42,6 +44,9 @@ const HEADER_BYTES_MAX: u32 = 64 << 10;
 
 /// Bytes in flight on a connection inside the process.
 const DUPLEX_BYTES: usize = 4 << 20;
+
+/// How often it is looked whether statements keep to their time.
+const LIMITS_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How often abandoned results and idle sessions are looked for.
 const SWEEP_SECONDS: Duration = Duration::from_secs(10);
@@ -92,6 +97,7 @@ impl Coordinator {
             None => None,
         };
         let shared = Shared::new(&options, users, scheduler.as_ref(), spill_dir.as_ref(), lasting)?;
+        shared.engine.rules().refresh(shared.engine.catalog().as_ref()).await?;
         let (embedded, embedded_connections) = mpsc::unbounded_channel();
         let mut coordinator = Self {
             flight_address,
@@ -246,10 +252,13 @@ impl Shared {
             Some(scheduler) => (Modes::default().with(scheduler.execution()), scheduler.executors()),
             None => (Modes::default(), Arc::new(NoExecutors) as Arc<dyn Executors>),
         };
+        let rules = Rules::new(options.limits, &options.groups, options.admins.clone())?;
         let queries = Arc::new(Queries::new(
             Arc::clone(&executors),
+            Admission::new(Arc::clone(&rules)),
             options.query_history_rows_max,
             result_idle_max,
+            Duration::from_secs(options.poll_pause_seconds_max),
             options.statement_bytes_max,
         ));
         let system = SystemSchema { queries: Arc::clone(&queries), executors };
@@ -259,6 +268,7 @@ impl Shared {
             lasting.catalog,
             Arc::new(system),
             modes,
+            rules,
             Warehouse {
                 location: lasting.warehouse.as_deref(),
                 sweep_after: Duration::from_secs(options.sweep_after_seconds),
@@ -430,11 +440,21 @@ async fn serve_http(listener: TcpListener, stop: CancellationToken) {
 }
 
 async fn sweep(shared: Shared) {
-    let mut ticks = tokio::time::interval(SWEEP_SECONDS);
+    let mut sweeps = tokio::time::interval(SWEEP_SECONDS);
+    let mut looks = tokio::time::interval(LIMITS_INTERVAL);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        ticks.tick().await;
-        shared.authentication.forget_idle();
-        shared.sessions.close_idle();
-        shared.queries.drop_abandoned();
+        tokio::select! {
+            _ = sweeps.tick() => {
+                shared.authentication.forget_idle();
+                shared.sessions.close_idle();
+                shared.queries.drop_abandoned();
+                // Another coordinator may have changed what the catalog keeps.
+                if let Err(error) = shared.engine.rules().refresh(shared.engine.catalog().as_ref()).await {
+                    tracing::warn!(%error, "settings for users cannot be read");
+                }
+            }
+            _ = looks.tick() => shared.queries.enforce_limits(),
+        }
     }
 }

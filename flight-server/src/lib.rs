@@ -5,6 +5,7 @@
 //! and `tickets` are their names outside; `system` shows them as tables; `scheduler` runs stages on executors; `http` is
 //! for people and probes. SQL itself is the `engine`'s.
 
+mod admission;
 mod authentication;
 mod connection;
 mod coordinator;
@@ -21,10 +22,13 @@ mod sessions;
 mod spill;
 mod standby;
 mod submission;
+mod summary;
 mod system;
 mod tickets;
 mod tls;
+mod turn;
 mod users;
+mod waiting;
 
 pub use coordinator::Coordinator;
 pub use engine::storage::{Secret, StorageOptions};

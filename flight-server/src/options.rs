@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use engine::EngineOptions;
+use engine::limits::Limits;
 use engine::storage::Secret;
 
 use crate::scheduler::SchedulerOptions;
@@ -50,8 +51,16 @@ pub struct CoordinatorOptions {
     pub is_standby: bool,
     /// Seconds that a result waits for its first reader before it is dropped, and that its tickets are good for.
     pub result_idle_seconds_max: u64,
+    /// Seconds that a client who asks how far a statement is may stay away before it is stopped.
+    pub poll_pause_seconds_max: u64,
     /// Seconds that a token lives after its last use, and a session that does not belong to a connection.
     pub session_idle_seconds_max: u64,
+    /// Limits that hold unless `ALTER SYSTEM SET` says otherwise.
+    pub limits: Limits,
+    /// Users by group: a group has limits of its own.
+    pub groups: BTreeMap<String, Vec<String>>,
+    /// Users who may change the settings of others and stop what others run; everybody may do the former if there are none.
+    pub admins: Vec<String>,
     /// Sessions open at once.
     pub sessions_max: usize,
     /// Bytes of one statement's text.
@@ -82,7 +91,11 @@ impl Default for CoordinatorOptions {
             drain_seconds_max: 60,
             is_standby: false,
             result_idle_seconds_max: 600,
+            poll_pause_seconds_max: 15,
             session_idle_seconds_max: 1_800,
+            limits: Limits::default(),
+            groups: BTreeMap::new(),
+            admins: Vec::new(),
             sessions_max: 10_000,
             statement_bytes_max: 16 << 20,
             message_bytes_max: 256 << 20,

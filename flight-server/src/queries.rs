@@ -13,9 +13,12 @@ use futures::future::join_all;
 use parking_lot::Mutex;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::query::{Query, QuerySummary, Work};
+use crate::admission::Admission;
+use crate::query::{Query, Work};
 use crate::submission::Submission;
+use crate::summary::QuerySummary;
 use crate::system::Executors;
+use crate::waiting::is_unpolled;
 
 /// How long a coordinator that stops waits for readers of results that are ready.
 const UNREAD_TIME_MAX: Duration = Duration::from_secs(2);
@@ -26,27 +29,33 @@ pub(crate) struct Queries {
     by_id: DashMap<String, Arc<Query>>,
     in_order: Mutex<VecDeque<Arc<Query>>>,
     executors: Arc<dyn Executors>,
+    admission: Arc<Admission>,
     /// Whether no further statements are taken.
     is_closed: AtomicBool,
     history_rows_max: usize,
     result_idle_max: Duration,
+    poll_pause_max: Duration,
     statement_bytes_max: usize,
 }
 
 impl Queries {
     pub(crate) fn new(
         executors: Arc<dyn Executors>,
+        admission: Arc<Admission>,
         history_rows_max: usize,
         result_idle_max: Duration,
+        poll_pause_max: Duration,
         statement_bytes_max: usize,
     ) -> Self {
         Self {
             executors,
+            admission,
             is_closed: AtomicBool::new(false),
             by_id: DashMap::new(),
             in_order: Mutex::new(VecDeque::new()),
             history_rows_max,
             result_idle_max,
+            poll_pause_max,
             statement_bytes_max,
         }
     }
@@ -64,7 +73,7 @@ impl Queries {
             let message = format!("the statement has {bytes} bytes, more than statement_bytes_max = {most}");
             return Err(Error::new(ErrorKind::Exhausted, message));
         }
-        let query = Query::new(session.user(), &submission.text);
+        let query = Query::new(session.user(), &submission.text, &self.admission);
         match Order::of(&submission.text) {
             Some(Order::CancelQuery(id)) => {
                 self.cancel(id, session.user())?;
@@ -88,7 +97,7 @@ impl Queries {
     /// # Errors
     /// `Invalid` if it is being run again already.
     pub(crate) fn repeat(&self, query: &Query, repeat: Repeat) -> Result<Arc<Query>> {
-        let again = Query::new(query.user(), query.text());
+        let again = Query::new(query.user(), query.text(), &self.admission);
         query.set_repeated(&again)?;
         self.begin(&again, Work::Again(repeat), true);
         Ok(again)
@@ -142,7 +151,18 @@ impl Queries {
     /// Newest first.
     pub(crate) fn summaries(&self) -> Vec<QuerySummary> {
         let queries: Vec<_> = self.in_order.lock().iter().rev().cloned().collect();
-        queries.iter().map(|query| query.summary()).collect()
+        let mut places = self.admission.places();
+        let summary = |query: &Arc<Query>| QuerySummary { queue: places.remove(query.id()), ..query.summary() };
+        queries.iter().map(summary).collect()
+    }
+
+    /// Has limits that count time kept, stops what nobody waits for, and lets in who may run since others changed.
+    pub(crate) fn enforce_limits(&self) {
+        let queries: Vec<_> = self.in_order.lock().iter().filter(|query| !query.has_ended()).cloned().collect();
+        queries.iter().for_each(|query| query.enforce());
+        queries.iter().filter(|query| is_unpolled(query, self.poll_pause_max)).for_each(|query| query.cancel());
+        self.admission.reclassify();
+        self.admission.dispatch();
     }
 
     /// Drops results that nobody came for.
@@ -150,8 +170,7 @@ impl Queries {
         let queries: Vec<_> = self.in_order.lock().iter().cloned().collect();
         for query in queries.iter().filter(|query| query.is_abandoned(self.result_idle_max)) {
             let seconds = self.result_idle_max.as_secs();
-            query.end(Err(Error::new(ErrorKind::Exhausted, format!("nobody read the result for {seconds} seconds"))));
-            query.cancel();
+            query.stop(Error::new(ErrorKind::Exhausted, format!("nobody read the result for {seconds} seconds")));
         }
         queries.iter().for_each(|query| query.forget_after(self.result_idle_max));
     }
@@ -169,8 +188,7 @@ impl Queries {
         let queries: Vec<_> = self.in_order.lock().iter().cloned().collect();
         for query in queries {
             // Nobody has cancelled it: it can be run again.
-            query.end(Err(stopping()));
-            query.cancel();
+            query.stop(stopping());
         }
     }
 
@@ -191,7 +209,7 @@ impl Queries {
 /// What a panic said, as our fault.
 pub(crate) fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    Error::internal(format!("the engine failed inside: {}", text.unwrap_or("no message")))
+    engine::panicked(text.unwrap_or("no message"))
 }
 
 fn stopping() -> Error {

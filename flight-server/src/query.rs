@@ -1,10 +1,10 @@
 //! One statement from its text to its last row: planned, carried out, read, ended; and read again.
 
-use std::sync::{Arc, LazyLock, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use arrow::array::{Int64Array, RecordBatch};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema, SchemaRef};
 use chrono::{DateTime, Utc};
 use datafusion::execution::SendableRecordBatchStream;
 use engine::{
@@ -18,8 +18,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
+use crate::admission::{Admission, Ask};
 use crate::submission::Submission;
+use crate::summary::{QueryState, QuerySummary, result_of_writing, stored_count};
 use crate::system::Executors;
+use crate::turn::Turn;
+use crate::waiting::Polls;
 
 /// Characters of a statement that are remembered.
 const TEXT_CHARS_MAX: usize = 10_000;
@@ -27,39 +31,6 @@ const TEXT_CHARS_MAX: usize = 10_000;
 const REPEATED_BYTES_MAX: usize = 1 << 20;
 /// Most parts that a result is offered in.
 const PARTS_MAX: usize = 1_024;
-
-/// Where a statement is on its way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum QueryState {
-    /// Its text is being turned into a plan; or it has an effect and is being carried out.
-    Running,
-    /// Its rows can be read.
-    Ready,
-    /// Its rows are being read.
-    Reading,
-    /// Done.
-    Finished,
-    /// Ended by an error.
-    Failed,
-    /// Ended by its user.
-    Cancelled,
-}
-
-impl QueryState {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Running | Self::Reading => "running",
-            Self::Ready => "ready",
-            Self::Finished => "finished",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-        }
-    }
-
-    pub(crate) fn has_ended(self) -> bool {
-        matches!(self, Self::Finished | Self::Failed | Self::Cancelled)
-    }
-}
 
 #[derive(Debug)]
 struct Details {
@@ -86,9 +57,11 @@ struct Details {
     elapsed: Option<Duration>,
     ready_since: Option<Instant>,
     ended_at: Option<Instant>,
+    polls: Polls,
     /// Whether it ended because its reader went away.
     left: bool,
     work: Option<AbortOnDropHandle<()>>,
+    turn: Turn,
 }
 
 struct Part(SendableRecordBatchStream);
@@ -130,6 +103,7 @@ pub(crate) struct Query {
     text: String,
     started_at: DateTime<Utc>,
     started: Instant,
+    admission: Arc<Admission>,
     cancelled: CancellationToken,
     state: watch::Sender<QueryState>,
     details: Mutex<Details>,
@@ -146,26 +120,9 @@ impl Watch for Query {
     }
 }
 
-/// What `system.queries` shows of a statement.
-#[derive(Debug, Clone)]
-pub(crate) struct QuerySummary {
-    pub(crate) id: String,
-    pub(crate) user: Arc<str>,
-    pub(crate) statement: String,
-    pub(crate) mode: Option<Mode>,
-    pub(crate) progress: Progress,
-    pub(crate) state: QueryState,
-    pub(crate) started_at: DateTime<Utc>,
-    pub(crate) elapsed: Duration,
-    pub(crate) rows: u64,
-    pub(crate) error: Option<String>,
-    /// What went wrong and was made good, oldest first.
-    pub(crate) setbacks: Vec<String>,
-}
-
 impl Query {
     /// A statement of `user`'s that nothing has been done for.
-    pub(crate) fn new(user: &Arc<str>, text: &str) -> Arc<Self> {
+    pub(crate) fn new(user: &Arc<str>, text: &str, admission: &Arc<Admission>) -> Arc<Self> {
         let details = Details {
             mode: None,
             tag: "",
@@ -185,8 +142,10 @@ impl Query {
             elapsed: None,
             ready_since: None,
             ended_at: None,
+            polls: Polls::default(),
             left: false,
             work: None,
+            turn: Turn::default(),
         };
         Arc::new_cyclic(|this: &Weak<Self>| Self {
             this: Weak::clone(this),
@@ -195,6 +154,7 @@ impl Query {
             text: text.chars().take(TEXT_CHARS_MAX).collect(),
             started_at: Utc::now(),
             started: Instant::now(),
+            admission: Arc::clone(admission),
             cancelled: CancellationToken::new(),
             state: watch::Sender::new(QueryState::Running),
             details: Mutex::new(details),
@@ -335,9 +295,20 @@ impl Query {
         Ok(())
     }
 
-    /// Counts rows that went to the client.
-    pub(crate) fn add_rows(&self, rows: u64) {
-        self.details.lock().rows += rows;
+    /// Counts rows that go to the client.
+    ///
+    /// # Errors
+    /// `Exhausted` if there are more than there may be.
+    pub(crate) fn add_rows(&self, batch: &RecordBatch) -> Result<()> {
+        let mut details = self.details.lock();
+        details.rows += batch.num_rows() as u64;
+        let rows = details.rows;
+        details.turn.count(batch, rows)
+    }
+
+    /// Notes that its reader waits for rows.
+    pub(crate) fn is_asked(&self) {
+        self.details.lock().turn.is_asked();
     }
 
     /// Stops it wherever it is; nothing happens if it has ended.
@@ -399,8 +370,9 @@ impl Query {
             details.repeat = None;
         }
         let unread: Vec<_> = details.parts.iter_mut().map(Option::take).collect();
+        let permit = details.turn.give_up();
         drop(details);
-        drop(unread);
+        drop((unread, permit));
         self.state.send_replace(state);
     }
 
@@ -434,6 +406,8 @@ impl Query {
             elapsed: details.elapsed.unwrap_or_else(|| self.started.elapsed()),
             rows: details.rows_affected.unwrap_or(details.rows),
             error: details.error.as_ref().map(|error| error.message.clone()),
+            queue: None,
+            queued: details.turn.queued(),
             setbacks: details
                 .running
                 .as_ref()
@@ -452,7 +426,9 @@ impl Query {
             }
             Work::Submitted(session, submission) => self.submitted(&session, &submission).await,
             Work::Again(repeat) => {
+                self.limit(repeat.statement());
                 let (mode, running) = repeat.start(&self.id).await?;
+                self.admitted(repeat.statement(), running.is_large()).await?;
                 let mut details = self.details.lock();
                 details.mode = Some(mode);
                 details.tag = "SELECT";
@@ -463,7 +439,7 @@ impl Query {
     }
 
     /// Plans it, and carries it out if it has an effect: once for each row of parameters.
-    async fn submitted(&self, session: &Session, submission: &Submission) -> Result<()> {
+    async fn submitted(&self, session: &Arc<Session>, submission: &Submission) -> Result<()> {
         let mut statement = submission.planned(session).await?;
         self.describe(&statement);
         match &submission.parameters {
@@ -510,9 +486,62 @@ impl Query {
 
     async fn start(&self, session: &Session, mut statement: Statement) -> Result<Started> {
         statement.watch = Some(Weak::clone(&self.this) as Weak<dyn Watch>);
+        self.limit(&statement);
         let choice = session.choose(&statement).await?;
-        self.details.lock().mode = Some(choice.execution.mode());
-        session.start(&self.id, statement, choice).await
+        let mode = choice.execution.mode();
+        self.details.lock().mode = Some(mode);
+        if mode != Mode::Local || statement.effect() != Effect::None {
+            self.admitted(&statement, true).await?;
+            return session.start(&self.id, statement, choice).await;
+        }
+        // Locally, a query is only planned before it is read: then it is known how large it is.
+        let asked = statement.clone();
+        let started = session.start(&self.id, statement, choice).await?;
+        if let Started::Rows(running) = &started {
+            self.admitted(&asked, running.is_large()).await?;
+        }
+        Ok(started)
+    }
+
+    /// Notes what it may take.
+    fn limit(&self, statement: &Statement) {
+        self.details.lock().turn.limits = grappe_options(statement.state.config()).limits;
+    }
+
+    /// Waits for its turn.
+    async fn admitted(&self, statement: &Statement, is_large: bool) -> Result<()> {
+        if statement.is_light() || self.details.lock().turn.has_permit() {
+            self.details.lock().turn.begins();
+            return Ok(());
+        }
+        let options = grappe_options(statement.state.config());
+        let (priority, limits) = (options.priority, options.limits);
+        let ask = Ask { id: self.id.clone(), user: Arc::clone(&self.user), priority, is_large, limits };
+        self.details.lock().turn.waits();
+        let permit = self.admission.admit(ask).await;
+        self.details.lock().turn.ends_waiting(permit)
+    }
+
+    /// Ends it if it has run for too long; gives its turn to others while nobody reads on.
+    pub(crate) fn enforce(&self) {
+        let mut details = self.details.lock();
+        if details.elapsed.is_some() {
+            return;
+        }
+        let unread_since = details.ready_since.filter(|_| details.parts.iter().any(Option::is_some));
+        let permit = details.turn.give_way(unread_since);
+        let overdue = details.turn.overdue();
+        drop(details);
+        drop(permit);
+        if let Some(error) = overdue {
+            self.stop(error);
+        }
+    }
+
+    /// Ends it with an error.
+    pub(crate) fn stop(&self, error: Error) {
+        self.end(Err(error));
+        self.cancel();
     }
 
     /// Its rows can be read, unless it has been cancelled meanwhile.
@@ -549,6 +578,11 @@ impl Query {
         self.end(Ok(()));
     }
 
+    /// Those who ask how far it is.
+    pub(crate) fn with_polls<T>(&self, look: impl FnOnce(&mut Polls) -> T) -> T {
+        look(&mut self.details.lock().polls)
+    }
+
     /// Whether its result, or the rest of it, has waited for a reader since before `limit` ago.
     pub(crate) fn is_abandoned(&self, limit: Duration) -> bool {
         let details = self.details.lock();
@@ -560,40 +594,4 @@ impl Query {
 
 fn being_read() -> Error {
     Error::invalid("the result is being read already; wait for its end, or run the statement again")
-}
-
-/// Cancels a statement whose client stops waiting for it.
-pub(crate) struct CancelOnDrop(Option<Arc<Query>>);
-
-impl CancelOnDrop {
-    pub(crate) fn new(query: &Arc<Query>) -> Self {
-        Self(Some(Arc::clone(query)))
-    }
-
-    /// The client has got what it waited for.
-    pub(crate) fn keep(&mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for CancelOnDrop {
-    fn drop(&mut self) {
-        if let Some(query) = self.0.take() {
-            query.cancel();
-        }
-    }
-}
-
-/// The result of a statement that writes.
-pub(crate) fn result_of_writing() -> SchemaRef {
-    static COUNT: LazyLock<SchemaRef> =
-        LazyLock::new(|| Arc::new(Schema::new(vec![Field::new("count", DataType::Int64, false)])));
-    SchemaRef::clone(&COUNT)
-}
-
-fn stored_count(rows_affected: Option<u64>) -> Result<RecordBatch> {
-    let Some(rows) = rows_affected else { return Ok(RecordBatch::new_empty(Arc::new(Schema::empty()))) };
-    let count = Int64Array::from(vec![i64::try_from(rows).unwrap_or(i64::MAX)]);
-    RecordBatch::try_new(result_of_writing(), vec![Arc::new(count)])
-        .map_err(|error| Error::internal(format!("a count cannot be told: {error}")))
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
+use engine::limits::Limit;
 use engine::{Engine, Error, ErrorKind, Result, Session};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -61,7 +62,7 @@ impl Sessions {
             *slot.last_used.lock() = Instant::now();
             return Ok(Arc::clone(&slot.session));
         }
-        self.refuse_too_many()?;
+        self.refuse_too_many(&caller.user)?;
         let open = || Slot {
             session: Arc::new(self.engine.open_session(Arc::clone(&caller.user))),
             last_used: Mutex::new(Instant::now()),
@@ -79,8 +80,8 @@ impl Sessions {
         open: impl FnOnce(&Arc<Engine>) -> Arc<Session>,
     ) -> Result<Arc<Session>> {
         let _opening = self.opening.lock();
-        self.refuse_too_many()?;
         let session = open(&self.engine);
+        self.refuse_too_many(session.user())?;
         let slot = Slot { session: Arc::clone(&session), last_used: Mutex::new(Instant::now()) };
         self.slots.insert(Owner::Connection(connection, Arc::clone(session.user())), slot);
         Ok(session)
@@ -102,12 +103,21 @@ impl Sessions {
         self.sessions_max
     }
 
-    fn refuse_too_many(&self) -> Result<()> {
+    fn refuse_too_many(&self, user: &str) -> Result<()> {
+        let most = self.engine.rules().limits_of(user).limit(Limit::UserSessions);
+        if let Some(most) = most.filter(|most| self.count_of(user) >= *most) {
+            let message = format!("{user} has {most} sessions, the most allowed ({}); close some", Limit::UserSessions);
+            return Err(Error::new(ErrorKind::Exhausted, message));
+        }
         if self.slots.len() >= self.sessions_max {
             let message = format!("{} sessions are open, the most allowed; close some, or wait", self.sessions_max);
             return Err(Error::new(ErrorKind::Exhausted, message));
         }
         Ok(())
+    }
+
+    fn count_of(&self, user: &str) -> u64 {
+        self.slots.iter().filter(|slot| slot.session.user().as_ref() == user).count() as u64
     }
 
     /// Ends the session of whoever sent `request`.

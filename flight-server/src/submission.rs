@@ -1,5 +1,7 @@
 //! What a client sends to be run: text or a plan, with or without parameters.
 
+use std::sync::Arc;
+
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use engine::{Result, Session, Statement};
@@ -29,7 +31,7 @@ impl Submission {
     ///
     /// # Errors
     /// Those of planning.
-    pub(crate) async fn planned(&self, session: &Session) -> Result<Statement> {
+    pub(crate) async fn planned(&self, session: &Arc<Session>) -> Result<Statement> {
         match &self.substrait {
             Some(plan) => session.plan_substrait(plan).await,
             None => session.plan(&self.text).await,

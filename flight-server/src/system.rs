@@ -108,12 +108,15 @@ impl QueriesTable {
             Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.progress.tasks_done as i64))),
             Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.progress.rows_scanned as i64))),
             Arc::new(rows.iter().map(|row| row.progress.fraction).collect::<Float64Array>()),
-            Arc::new(StringArray::from_iter_values(rows.iter().map(|row| row.state.name()))),
+            Arc::new(StringArray::from_iter_values(rows.iter().map(|row| row.state_name()))),
             Arc::new(instants(rows.iter().map(|row| row.started_at))),
             Arc::new(Float64Array::from_iter_values(rows.iter().map(|row| row.elapsed.as_secs_f64()))),
             Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.rows as i64))),
             Arc::new(rows.iter().map(|row| row.error.clone()).collect::<StringArray>()),
             Arc::new(rows.iter().map(|row| lines(&row.setbacks)).collect::<StringArray>()),
+            Arc::new(rows.iter().map(|row| row.queue.as_ref().map(|queue| queue.place as i64)).collect::<Int64Array>()),
+            Arc::new(rows.iter().map(|row| row.queue.as_ref().map(|queue| &queue.reason)).collect::<StringArray>()),
+            Arc::new(Float64Array::from_iter_values(rows.iter().map(|row| row.queued.as_secs_f64()))),
         ];
         Ok(RecordBatch::try_new(self.schema(), columns)?)
     }
@@ -137,6 +140,9 @@ impl TableProvider for QueriesTable {
             Field::new("rows", DataType::Int64, false),
             Field::new("error", DataType::Utf8, true),
             Field::new("setbacks", DataType::Utf8, true),
+            Field::new("queue_place", DataType::Int64, true),
+            Field::new("queue_reason", DataType::Utf8, true),
+            Field::new("queued", DataType::Float64, false),
         ]))
     }
 

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use benchmarks::tpch;
+use benchmarks::{clients, tpch};
 use client::Client;
 use local_cluster::{ClusterOptions, LocalCluster};
 
@@ -20,23 +20,30 @@ pub(crate) async fn run(
     settings: &Settings,
 ) -> Result<ExitCode, Failure> {
     logging::start(settings.log.as_deref().unwrap_or(logging::OF_A_COMMAND))?;
-    let BenchArguments::Tpch(options) = arguments;
     let data_dir = settings.data_dir().map_or_else(std::env::temp_dir, std::path::Path::to_owned);
     let failed = |error: benchmarks::Error| Failure::ours(error.to_string());
-    let outcome = match connect {
-        Some(url) => {
-            let client = Client::connect(&url, &connect_options(credentials)?).await?;
-            tpch::run(options, client, data_dir).await.map_err(failed)?
-        }
+    let embedded = match &connect {
+        Some(_) => None,
         None => {
-            let cluster =
-                LocalCluster::start(ClusterOptions { coordinator: settings.embedded(), ..ClusterOptions::default() })
-                    .await?;
-            let client = Client::connect_stream(cluster.connect()?).await?;
-            let outcome = tpch::run(options, client, data_dir).await.map_err(failed)?;
-            cluster.stop().await?;
-            outcome
+            let coordinator = settings.embedded();
+            Some(LocalCluster::start(ClusterOptions { coordinator, ..ClusterOptions::default() }).await?)
         }
     };
+    let credentials = connect_options(credentials)?;
+    let client = async || match (&connect, &embedded) {
+        (Some(url), _) => Client::connect(url, &credentials).await,
+        (None, Some(cluster)) => match cluster.connect() {
+            Ok(stream) => Client::connect_stream(stream).await,
+            Err(error) => Err(client::Error::new(client::ErrorKind::Connection, error.message)),
+        },
+        (None, None) => Err(client::Error::new(client::ErrorKind::Connection, "there is no coordinator")),
+    };
+    let outcome = match arguments {
+        BenchArguments::Tpch(options) => tpch::run(options, client().await?, data_dir).await.map_err(failed)?,
+        BenchArguments::Clients(options) => clients::run(options, client, data_dir).await.map_err(failed)?,
+    };
+    if let Some(cluster) = embedded {
+        cluster.stop().await?;
+    }
     Ok(if outcome.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -247,4 +247,6 @@ pub(crate) struct ClusterRunArguments {
 pub(crate) enum BenchArguments {
     /// TPC-H: 22 queries on generated data, answers verified
     Tpch(benchmarks::tpch::TpchOptions),
+    /// Many clients at once: throughput, and how long small queries take beside large ones
+    Clients(benchmarks::clients::ClientsOptions),
 }

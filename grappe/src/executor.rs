@@ -67,6 +67,7 @@ fn options(arguments: &ExecutorArguments, coordinator: String, settings: &Settin
         vcores: arguments.vcores.map_or(defaults.vcores, |vcores| vcores as usize),
         memory_bytes_max: settings.memory.as_u64() as usize,
         spill_bytes_max: settings.spill_bytes_max.as_u64(),
+        disk_free_bytes_min: settings.disk_free_bytes_min.as_u64(),
         storage: settings.storage.options(),
         ..defaults
     }

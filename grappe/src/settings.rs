@@ -4,12 +4,14 @@
 //! (`AWS_*`, `GOOGLE_*`, `AZURE_*`).
 
 use std::collections::BTreeMap;
+use std::fmt::{Display, Formatter};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytesize::ByteSize;
 use engine::catalog::hide_password;
+use engine::limits::Limits;
 use etcetera::{BaseStrategy, choose_base_strategy};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
@@ -41,6 +43,8 @@ pub(crate) struct Settings {
     pub(crate) memory: ByteSize,
     /// Disk for what does not fit in memory.
     pub(crate) spill_bytes_max: ByteSize,
+    /// Disk that executors leave free; a twentieth of a small one.
+    pub(crate) disk_free_bytes_min: ByteSize,
     /// Parts that a query is split into.
     pub(crate) partitions: usize,
     /// What to log; nothing said means warnings, and of a process that serves others also what it does.
@@ -50,6 +54,28 @@ pub(crate) struct Settings {
     pub(crate) server: ServerSettings,
     /// Object stores.
     pub(crate) storage: StorageSettings,
+    /// What `server.limits` says.
+    #[serde(skip)]
+    limits: Limits,
+}
+
+/// A limit: a number, or a text with a unit.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum LimitValue {
+    /// `60`
+    Number(u64),
+    /// `"10GB"`
+    Text(String),
+}
+
+impl Display for LimitValue {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Number(number) => Display::fmt(number, f),
+            Self::Text(text) => f.write_str(text),
+        }
+    }
 }
 
 /// Settings of a coordinator.
@@ -87,6 +113,10 @@ pub(crate) struct ServerSettings {
     pub(crate) executor_wait_seconds_max: u64,
     /// How often a query is run that loses executors before its first row has been delivered.
     pub(crate) query_attempts_max: usize,
+    /// How often executors may die under one query with their memory nearly full before it is stopped.
+    pub(crate) query_deaths_max: usize,
+    /// Seconds for which nothing of a query may run although an executor is idle before it is started again.
+    pub(crate) query_stalled_seconds_max: u64,
     /// Seconds that a task may neither compute nor be given anything before it is given up.
     pub(crate) task_idle_seconds_max: u64,
     /// Bytes of a result that are gathered before its first row is delivered: so much survives lost executors.
@@ -103,8 +133,16 @@ pub(crate) struct ServerSettings {
     pub(crate) sweep_after_seconds: u64,
     /// Seconds that a result waits for its first reader.
     pub(crate) result_idle_seconds_max: u64,
+    /// Seconds that a client who asks how far a statement is may stay away before it is stopped.
+    pub(crate) poll_pause_seconds_max: u64,
     /// Seconds that a session of a token lives after its last use.
     pub(crate) session_idle_seconds_max: u64,
+    /// Limits by name, such as `query_runtime_seconds_max`: `SHOW LIMITS` lists them.
+    pub(crate) limits: BTreeMap<String, LimitValue>,
+    /// Users by group.
+    pub(crate) groups: BTreeMap<String, Vec<String>>,
+    /// Users who may change the settings of others; everybody may if there are none.
+    pub(crate) admins: Vec<String>,
     /// Sessions open at once.
     pub(crate) sessions_max: usize,
     /// Bytes of one statement's text.
@@ -146,7 +184,10 @@ impl Settings {
             figment = figment.merge(Toml::file_exact(file));
         }
         let environment = Env::prefixed("GRAPPE_").ignore(&["config", "password"]).split("__");
-        let settings: Self = figment.merge(environment).extract().map_err(refused)?;
+        let mut settings: Self = figment.merge(environment).extract().map_err(refused)?;
+        let limits = settings.server.limits.iter().map(|(name, value)| (name.as_str(), value.to_string()));
+        settings.limits = Limits::of_settings(limits)
+            .map_err(|error| Failure::ours(format!("bad settings: server.limits: {}", error.message)))?;
         Ok(settings.with_flags(flags).with_storage_environment())
     }
 
@@ -159,6 +200,7 @@ impl Settings {
             warehouse: None,
             memory: ByteSize::b(machine_memory_bytes() / 100 * MEMORY_PERCENT),
             spill_bytes_max: ByteSize::b(server.engine.spill_bytes_max),
+            disk_free_bytes_min: ByteSize::gib(1),
             partitions: server.engine.partitions,
             log: None,
             server: ServerSettings {
@@ -170,6 +212,8 @@ impl Settings {
                 executor_lost_seconds_max: server.scheduler.executor_lost_after.as_secs(),
                 executor_wait_seconds_max: server.scheduler.executor_wait.as_secs(),
                 query_attempts_max: server.scheduler.attempts_max,
+                query_deaths_max: server.scheduler.deaths_max,
+                query_stalled_seconds_max: server.scheduler.stalled_after.as_secs(),
                 task_idle_seconds_max: server.scheduler.task_idle_max.as_secs(),
                 result_spool_bytes_max: ByteSize::b(server.scheduler.result_spool_bytes_max),
                 drain_seconds_max: server.drain_seconds_max,
@@ -183,7 +227,11 @@ impl Settings {
                 query_history_rows_max: server.query_history_rows_max,
                 sweep_after_seconds: server.sweep_after_seconds,
                 result_idle_seconds_max: server.result_idle_seconds_max,
+                poll_pause_seconds_max: server.poll_pause_seconds_max,
                 session_idle_seconds_max: server.session_idle_seconds_max,
+                limits: BTreeMap::new(),
+                groups: BTreeMap::new(),
+                admins: Vec::new(),
                 sessions_max: server.sessions_max,
                 statement_bytes_max: ByteSize::b(server.statement_bytes_max as u64),
                 message_bytes_max: ByteSize::b(server.message_bytes_max as u64),
@@ -198,6 +246,7 @@ impl Settings {
                 gcs: BTreeMap::new(),
                 azure: BTreeMap::new(),
             },
+            limits: Limits::default(),
         })
     }
 
@@ -268,6 +317,8 @@ impl Settings {
                 executor_lost_after: Duration::from_secs(server.executor_lost_seconds_max),
                 executor_wait: Duration::from_secs(server.executor_wait_seconds_max),
                 attempts_max: server.query_attempts_max.max(1),
+                deaths_max: server.query_deaths_max.max(1),
+                stalled_after: Duration::from_secs(server.query_stalled_seconds_max),
                 task_idle_max: Duration::from_secs(server.task_idle_seconds_max),
                 result_spool_bytes_max: server.result_spool_bytes_max.as_u64(),
                 ..SchedulerOptions::default()
@@ -291,7 +342,11 @@ impl Settings {
             is_standby: false,
             sweep_after_seconds: server.sweep_after_seconds,
             result_idle_seconds_max: server.result_idle_seconds_max,
+            poll_pause_seconds_max: server.poll_pause_seconds_max,
             session_idle_seconds_max: server.session_idle_seconds_max,
+            limits: self.limits,
+            groups: server.groups.clone(),
+            admins: server.admins.clone(),
             sessions_max: server.sessions_max,
             statement_bytes_max: server.statement_bytes_max.as_u64() as usize,
             message_bytes_max: server.message_bytes_max.as_u64() as usize,

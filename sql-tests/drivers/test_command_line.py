@@ -114,11 +114,13 @@ def test_damaged_files_are_named(grappe, tmp_path):
         assert culprit in failed.stderr and "panicked" not in failed.stderr
 
 
-def test_a_query_over_the_memory_budget_says_what_to_change(grappe):
+def test_a_join_goes_to_disk_and_what_cannot_says_what_to_change(grappe):
     text = "SELECT repeat(md5(value::text), 4) AS text FROM range(0, 2000000)"
     join = f"SELECT count(*) FROM ({text}) AS a JOIN ({text}) AS b ON a.text = b.text"
-    assert grappe("--memory", "2GB", "-A", "-t", "-c", join).stdout == "2000000\n"
-    refused = grappe("--memory", "100MB", "-c", join)
+    assert grappe("--memory", "100MB", "-A", "-t", "-c", join).stdout == "2000000\n"
+    held = "SELECT cardinality(array_agg(value)) FROM range(0, 20000000)"
+    assert grappe("--memory", "2GB", "-A", "-t", "-c", held).stdout == "20000000\n"
+    refused = grappe("--memory", "100MB", "-c", held)
     assert refused.returncode == 1 and "raise --memory" in refused.stderr
 
 

@@ -127,9 +127,9 @@ class Process:
 class Executor(Process):
     """An executor with a work directory of its own."""
 
-    def __init__(self, name, coordinator, folder, environment, node):
+    def __init__(self, name, coordinator, folder, environment, node, memory):
         self.work_dir = folder / name
-        arguments = ["executor", "--coordinator", coordinator, "--name", name, "--vcores", "1", "--memory", "1GB"]
+        arguments = ["executor", "--coordinator", coordinator, "--name", name, "--vcores", "1", "--memory", memory]
         arguments += ["--work-dir", str(self.work_dir), "--data-dir", str(folder / "data"), *node.arguments()]
         super().__init__(name, arguments, folder, environment, node)
 
@@ -152,8 +152,8 @@ class Node:
 class Cluster:
     """A coordinator with fixed ports, three executors, and a connection that watches them."""
 
-    def __init__(self, folder, nodes=(Node(),) * 4, **environment):
-        self.folder = folder
+    def __init__(self, folder, nodes=(Node(),) * 4, memory="2GB", executor_memory="1GB", **environment):
+        self.folder, self.executor_memory = folder, executor_memory
         link_binary(folder / "grappe")
         self.executor_wait_seconds = EXECUTOR_WAIT_SECONDS_MAX
         if offers("executor_wait_seconds_max"):
@@ -164,14 +164,15 @@ class Cluster:
         node, *others = nodes
         self.flight, self.coordinator = f"grpc://{node.host}:{flight}", f"{node.host}:{cluster}"
         arguments = ["server", "--flight-port", str(flight), "--cluster-port", str(cluster), "--http-port", str(http)]
-        arguments += ["--data-dir", str(folder / "data"), "--memory", "2GB", *node.arguments()]
+        arguments += ["--data-dir", str(folder / "data"), "--memory", memory, *node.arguments()]
         self.server = Process("coordinator", arguments, folder, self.environment, node)
         self.executors = [self.executor(number, node) for number, node in enumerate(others, 1)]
         self._watcher = None
 
     def executor(self, number, node=Node()):
         """One that is not a member of the cluster's own ones yet."""
-        return Executor(f"executor-{number}", self.coordinator, self.folder, self.environment, node)
+        place = (self.coordinator, self.folder, self.environment, node)
+        return Executor(f"executor-{number}", *place, self.executor_memory)
 
     def processes(self):
         return [self.server, *self.executors]

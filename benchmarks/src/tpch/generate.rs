@@ -18,9 +18,18 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 
+use super::Place;
 use super::layout::{self, FileEntry, FilePlan, Found, LOCK, Manifest};
 use super::tables::{Table, TablePart};
 use crate::Error;
+
+/// Makes the data of this scale if their place is a directory, unless they are there already.
+pub(crate) async fn ensure_at(place: &Place, scale: f64) -> Result<(), Error> {
+    match place {
+        Place::Directory { path, .. } => ensure(scale, path).await,
+        Place::Url(_) => Ok(()),
+    }
+}
 
 /// Makes the data of this scale in `directory`, unless they are there already.
 pub(crate) async fn ensure(scale: f64, directory: &Path) -> Result<(), Error> {

@@ -1,11 +1,9 @@
 //! Runs one query on every engine in turn, and finds out how long it took and whether the answer is right.
 
-use std::time::Instant;
-
 use serde::Serialize;
 
 use super::compare::difference;
-use super::engines::{Answer, Engine};
+use super::engines::{Engine, Refusal};
 use super::queries;
 use super::table::Table;
 
@@ -49,6 +47,8 @@ pub(crate) enum Verdict {
     Different,
     /// There is no answer but an error.
     Failed,
+    /// The engine does not know this SQL.
+    Unsupported,
 }
 
 impl Runs {
@@ -67,15 +67,31 @@ impl Runs {
         self.seconds.iter().copied().min_by(f64::total_cmp)
     }
 
-    fn fail(&mut self, why: String) {
+    /// The median, unless the answer is wrong: how long it takes to be wrong says nothing.
+    pub(crate) fn comparable_seconds(&self) -> Option<f64> {
+        match self.verdict {
+            Verdict::Unchecked | Verdict::Verified => self.median_seconds(),
+            Verdict::Different | Verdict::Failed | Verdict::Unsupported => None,
+        }
+    }
+
+    fn refuse(&mut self, refusal: Refusal) {
+        let (verdict, why) = match refusal {
+            Refusal::Unsupported(why) => (Verdict::Unsupported, why),
+            Refusal::Failed(why) => (Verdict::Failed, why),
+        };
         self.seconds.clear();
-        self.verdict = Verdict::Failed;
+        self.verdict = verdict;
         self.detail = Some(why);
+    }
+
+    fn is_refused(&self) -> bool {
+        matches!(self.verdict, Verdict::Failed | Verdict::Unsupported)
     }
 }
 
 /// Runs query `number` on all engines, alternating: what disturbs the machine disturbs them all.
-pub(crate) async fn measure(number: usize, engines: &[Engine], plan: &Plan) -> Measured {
+pub(crate) async fn measure(number: usize, engines: &mut [Engine], plan: &Plan) -> Measured {
     let blank = |engine: &Engine| Runs { engine: engine.name(), ..Runs::default() };
     let mut runs: Vec<_> = engines.iter().map(blank).collect();
     let sql = queries::sql(number, plan.scale).unwrap_or_default();
@@ -84,40 +100,35 @@ pub(crate) async fn measure(number: usize, engines: &[Engine], plan: &Plan) -> M
         for turn in 0..engines.len() {
             // Who goes first changes, as the first finds the files less warm.
             let index = (turn + round as usize) % engines.len();
-            if runs[index].verdict != Verdict::Failed {
-                run_once(&engines[index], &sql, is_timed, &mut runs[index], number, plan).await;
+            if !runs[index].is_refused() {
+                run_once(&mut engines[index], &sql, is_timed, &mut runs[index], number, plan).await;
             }
         }
     }
     Measured { query: number, engines: runs }
 }
 
-async fn run_once(engine: &Engine, sql: &str, is_timed: bool, runs: &mut Runs, number: usize, plan: &Plan) {
-    let start = Instant::now();
-    let answer = match engine.answer(sql).await {
+async fn run_once(engine: &mut Engine, sql: &str, is_timed: bool, runs: &mut Runs, number: usize, plan: &Plan) {
+    let answer = match engine.answer(number, sql).await {
         Ok(answer) => answer,
-        Err(error) => return runs.fail(error),
+        Err(refusal) => return runs.refuse(refusal),
     };
     if is_timed {
-        runs.seconds.push(start.elapsed().as_secs_f64());
+        runs.seconds.push(answer.seconds);
     }
-    runs.rows = Some(answer.batches.iter().map(|batch| batch.num_rows()).sum());
+    runs.rows = Some(answer.table.rows.len());
     if plan.verify && runs.verdict != Verdict::Different {
-        (runs.verdict, runs.detail) = verify(number, sql, plan.scale, &answer);
+        (runs.verdict, runs.detail) = verify(number, sql, plan.scale, &answer.table);
     }
 }
 
-fn verify(number: usize, sql: &str, scale: f64, answer: &Answer) -> (Verdict, Option<String>) {
+fn verify(number: usize, sql: &str, scale: f64, actual: &Table) -> (Verdict, Option<String>) {
     let Some(expected) = queries::answer(number, scale) else { return (Verdict::Unchecked, None) };
     let expected = match Table::from_answer(expected) {
         Ok(expected) => expected,
         Err(error) => return (Verdict::Different, Some(format!("the answer file cannot be read: {error}"))),
     };
-    let actual = match Table::from_batches(&answer.schema, &answer.batches) {
-        Ok(actual) => actual,
-        Err(error) => return (Verdict::Different, Some(format!("the result cannot be read: {error}"))),
-    };
-    match difference(&expected, &actual, &queries::sort_columns(sql), queries::limit(sql)) {
+    match difference(&expected, actual, &queries::sort_columns(sql), queries::limit(sql)) {
         None => (Verdict::Verified, None),
         different => (Verdict::Different, different),
     }
@@ -127,7 +138,7 @@ fn verify(number: usize, sql: &str, scale: f64, answer: &Answer) -> (Verdict, Op
 mod tests {
     use super::*;
     use crate::tpch::generate;
-    use crate::tpch::options::{Peer, Place};
+    use crate::tpch::options::Place;
 
     #[test]
     fn the_median_is_in_the_middle() {
@@ -137,6 +148,14 @@ mod tests {
         assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), Some(2.5));
     }
 
+    #[test]
+    fn what_a_wrong_answer_took_is_not_compared() {
+        let runs = |verdict| Runs { seconds: vec![1.0], verdict, ..Runs::default() };
+        assert_eq!(runs(Verdict::Verified).comparable_seconds(), Some(1.0));
+        assert_eq!(runs(Verdict::Unchecked).comparable_seconds(), Some(1.0));
+        assert_eq!(runs(Verdict::Different).comparable_seconds(), None);
+    }
+
     /// The queries, the data and the rules of comparison hold together, whatever Grappe does.
     #[tokio::test]
     async fn the_peer_answers_every_query_as_the_answer_files_say() {
@@ -144,10 +163,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         generate::ensure(scale, directory.path()).await.unwrap();
         let place = Place::Directory { path: directory.path().to_owned(), is_default: false };
-        let engines = [Engine::peer(Peer::Datafusion, &place).await.unwrap()];
+        let mut engines = [Engine::datafusion(&place).await.unwrap()];
         let plan = Plan { scale, reps: 1, warmups: 0, verify: true };
         for number in 1..=queries::COUNT {
-            let measured = measure(number, &engines, &plan).await;
+            let measured = measure(number, &mut engines, &plan).await;
             let runs = &measured.engines[0];
             assert_eq!(runs.verdict, Verdict::Verified, "query {number}: {:?}", runs.detail);
         }

@@ -3,16 +3,22 @@
 //! The life of a run:
 //! 1. `options` says where the data are; `generate` makes them there by the files of `layout`, from `tables`.
 //! 2. `names` tells the coordinator the tables and the execution mode.
-//! 3. `measure` runs each of `queries` on the `engines`, and compares with the answers by the rules of `compare`.
-//! 4. `report` prints a line for each and writes the file.
+//! 3. `measure` runs each of `queries` on the `engines`, one of which may be a `python` process, and compares with the
+//!    answers by the rules of `compare`.
+//! 4. `report` gathers what was found, and on what `machine`; `print` says it line by line, `picture` draws it, and
+//!    `output` files take it.
 
 mod compare;
 mod engines;
-mod generate;
+pub(crate) mod generate;
 mod layout;
+mod machine;
 mod measure;
-mod names;
+pub(crate) mod names;
 mod options;
+mod picture;
+mod print;
+mod python;
 mod queries;
 mod report;
 mod table;
@@ -24,28 +30,12 @@ use client::Client;
 
 use self::engines::Engine;
 use self::measure::Plan;
-use self::options::Place;
 pub use self::options::{Mode, Peer, QueryList, TpchOptions};
-use self::report::{JsonFile, Report};
-use crate::Error;
-
-/// How a run went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Outcome {
-    /// Queries that were run.
-    pub queries: usize,
-    /// Those that gave an error.
-    pub failed: usize,
-    /// Those whose answer is wrong.
-    pub wrong: usize,
-}
-
-impl Outcome {
-    /// Whether every query was answered, and no answer is known to be wrong.
-    pub fn is_success(&self) -> bool {
-        self.failed == 0 && self.wrong == 0
-    }
-}
+pub(crate) use self::options::{Place, parse_scale};
+use self::report::Report;
+pub(crate) use self::tables::Table;
+use crate::output::OutputFile;
+use crate::{Error, Outcome};
 
 /// Makes the data, unless they are there, and returns their directory; nothing if `--data` is a URL.
 ///
@@ -54,11 +44,10 @@ impl Outcome {
 /// # Errors
 /// [`Error::File`] when the directory cannot be written, [`Error::Invalid`] when it holds something else.
 pub async fn generate(options: &TpchOptions, data_dir: &Path) -> Result<Option<PathBuf>, Error> {
-    match options.place(data_dir)? {
-        Place::Directory { path, .. } => {
-            generate::ensure(options.scale, &path).await?;
-            Ok(Some(path))
-        }
+    let place = options.place(data_dir)?;
+    generate::ensure_at(&place, options.scale).await?;
+    match place {
+        Place::Directory { path, .. } => Ok(Some(path)),
         Place::Url(_) => Ok(None),
     }
 }
@@ -72,29 +61,29 @@ pub async fn generate(options: &TpchOptions, data_dir: &Path) -> Result<Option<P
 pub async fn run(options: TpchOptions, client: Client, data_dir: PathBuf) -> Result<Outcome, Error> {
     let verify = options.verifies()?;
     let place = options.place(&data_dir)?;
+    if !options.generate_only {
+        engines::check_peers(&options, &place)?;
+    }
     generate(&options, &data_dir).await?;
     if options.generate_only {
         return Ok(Outcome::default());
     }
-    let json = options.json.as_deref().map(JsonFile::create).transpose()?;
+    let json = options.json.as_deref().map(OutputFile::create).transpose()?;
+    let svg = options.svg.as_deref().map(OutputFile::create).transpose()?;
     names::prepare(&client, &place, options.scale, options.mode).await?;
-    let engines = engines(&options, client, &place).await?;
+    let mut engines = vec![Engine::Grappe(client)];
+    engines.extend(Engine::peers(&options, &place).await?);
     let plan = Plan { scale: options.scale, reps: options.reps, warmups: options.warmups, verify };
     let mut report = Report::new(&options, &place, &engines);
-    report.print_header()?;
+    print::header(&report)?;
     for &number in options.queries.numbers() {
-        report.add(measure::measure(number, &engines, &plan).await)?;
+        report.add(measure::measure(number, &mut engines, &plan).await);
+        print::last_query(&report)?;
     }
-    report.summarise()?;
-    json.map_or(Ok(()), |file| file.write(&report))?;
+    report.summarise();
+    print::summary(&report)?;
+    json.map_or(Ok(()), |file| file.write(&report.to_json()?))?;
+    svg.map_or(Ok(()), |file| file.write(&picture::draw(&report)))?;
     let (failed, wrong) = report.faults();
     Ok(Outcome { queries: options.queries.numbers().len(), failed, wrong })
-}
-
-async fn engines(options: &TpchOptions, client: Client, place: &Place) -> Result<Vec<Engine>, Error> {
-    let mut engines = vec![Engine::Grappe(client)];
-    for &peer in &options.peers {
-        engines.push(Engine::peer(peer, place).await?);
-    }
-    Ok(engines)
 }

@@ -31,6 +31,9 @@ pub struct TpchOptions {
     /// Write everything to this file as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Draw the times to this file as SVG
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
     /// Insist on comparing the answers with an independent engine's [default: where there are some, at scale 0.01, 0.1
     /// and 1]
     #[arg(long, overrides_with = "no_verify")]
@@ -44,6 +47,10 @@ pub struct TpchOptions {
     /// Run these engines beside Grappe, on the same files, query by query
     #[arg(long, value_enum, value_delimiter = ',', value_name = "NAME")]
     pub peers: Vec<Peer>,
+    /// Python that runs duckdb and polars; scripts/bench-peers makes it [default: venv-bench/bin/python beside the
+    /// directory of this program]
+    #[arg(long, value_name = "PATH")]
+    pub peer_python: Option<PathBuf>,
 }
 
 /// How a query is to be executed.
@@ -64,6 +71,10 @@ pub enum Mode {
 pub enum Peer {
     /// DataFusion in this process, with its default settings
     Datafusion,
+    /// DuckDB in a Python process, with views over the files
+    Duckdb,
+    /// Polars in a Python process, as far as its SQL goes
+    Polars,
 }
 
 /// Numbers of queries, in the order they were asked for, each once.
@@ -81,13 +92,7 @@ pub(crate) enum Place {
 
 impl TpchOptions {
     pub(crate) fn place(&self, data_dir: &Path) -> Result<Place, Error> {
-        let path = match &self.data {
-            Some(data) if data.contains("://") => return Ok(Place::Url(data.trim_end_matches('/').to_owned())),
-            Some(data) => PathBuf::from(data),
-            None => data_dir.join("bench").join(format!("tpch-sf{}", self.scale)),
-        };
-        let path = std::path::absolute(&path).map_err(Error::file("find", &path))?;
-        Ok(Place::Directory { path, is_default: self.data.is_none() })
+        Place::of(self.data.as_deref(), self.scale, data_dir)
     }
 
     /// Whether answers are compared; an error if they must be and there are none.
@@ -101,6 +106,19 @@ impl TpchOptions {
     }
 }
 
+impl Place {
+    /// Where `data` says, or where a scale is by default.
+    pub(crate) fn of(data: Option<&str>, scale: f64, data_dir: &Path) -> Result<Self, Error> {
+        let path = match data {
+            Some(data) if data.contains("://") => return Ok(Self::Url(data.trim_end_matches('/').to_owned())),
+            Some(data) => PathBuf::from(data),
+            None => data_dir.join("bench").join(format!("tpch-sf{scale}")),
+        };
+        let path = std::path::absolute(&path).map_err(Error::file("find", &path))?;
+        Ok(Self::Directory { path, is_default: data.is_none() })
+    }
+}
+
 impl Mode {
     /// The value of `grappe.execution_mode`.
     pub(crate) fn name(self) -> &'static str {
@@ -109,6 +127,24 @@ impl Mode {
             Self::Local => "local",
             Self::Streamed => "streamed",
             Self::Staged => "staged",
+        }
+    }
+}
+
+impl Peer {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Datafusion => "datafusion",
+            Self::Duckdb => "duckdb",
+            Self::Polars => "polars",
+        }
+    }
+
+    /// Whether it runs in a Python process.
+    pub(crate) fn is_python(self) -> bool {
+        match self {
+            Self::Datafusion => false,
+            Self::Duckdb | Self::Polars => true,
         }
     }
 }
@@ -141,7 +177,7 @@ fn parse_number(text: &str) -> Result<usize, String> {
     number.ok_or_else(|| format!("'{text}' is no query: use numbers from 1 to {}, as in 1,5-9", queries::COUNT))
 }
 
-fn parse_scale(text: &str) -> Result<f64, String> {
+pub(crate) fn parse_scale(text: &str) -> Result<f64, String> {
     let scale = text.parse().ok().filter(|scale: &f64| (SCALE_MIN..=SCALE_MAX).contains(scale));
     scale.ok_or_else(|| format!("use a number from {SCALE_MIN} to {SCALE_MAX}"))
 }

@@ -1,52 +1,67 @@
-//! What a run says: a line a query on standard output as it ends, a summary, and a JSON file.
-
-use std::fs::File;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+//! What a run found, as it goes to the JSON file: each run of each query, and the figures over all of them.
 
 use serde::Serialize;
 
 use super::engines::Engine;
+use super::machine::Machine;
 use super::measure::{Measured, Runs, Verdict};
 use super::options::{Place, TpchOptions};
 use crate::Error;
 
-/// Everything about a run, as it goes to the JSON file.
+/// Everything about a run.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
-    benchmark: &'static str,
-    scale: f64,
-    mode: &'static str,
-    data: String,
-    reps: u32,
-    warmups: u32,
-    cores: usize,
-    engines: Vec<EngineReport>,
-    queries: Vec<QueryReport>,
+    pub(crate) benchmark: &'static str,
+    pub(crate) scale: f64,
+    pub(crate) mode: &'static str,
+    pub(crate) data: String,
+    pub(crate) reps: u32,
+    pub(crate) warmups: u32,
+    pub(crate) machine: Machine,
+    /// Grappe first.
+    pub(crate) engines: Vec<EngineReport>,
+    pub(crate) queries: Vec<QueryReport>,
 }
 
-/// One engine, and its figures over the queries that all engines answered; the seconds are medians of the runs.
+/// One engine, and its figures.
 #[derive(Debug, Serialize)]
-struct EngineReport {
-    name: &'static str,
-    version: &'static str,
-    total_seconds: Option<f64>,
-    geometric_mean_seconds: Option<f64>,
-    /// Grappe's total over this engine's.
-    total_ratio: Option<f64>,
-    /// Geometric mean of Grappe's seconds over this engine's.
-    geometric_mean_ratio: Option<f64>,
-}
-
-#[derive(Debug, Serialize)]
-struct QueryReport {
+pub(crate) struct EngineReport {
+    pub(crate) name: &'static str,
+    pub(crate) version: String,
     #[serde(flatten)]
-    measured: Measured,
+    pub(crate) comparison: Comparison,
+}
+
+/// An engine beside Grappe; the figures are over the queries that both answered, neither known to be wrong, and the
+/// seconds are medians of the runs.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub(crate) struct Comparison {
+    pub(crate) compared_queries: usize,
+    /// Queries that this engine answered wrongly.
+    pub(crate) wrong_queries: usize,
+    pub(crate) failed_queries: usize,
+    pub(crate) unsupported_queries: usize,
+    pub(crate) total_seconds: Option<f64>,
+    pub(crate) geometric_mean_seconds: Option<f64>,
+    /// Grappe's total over the same queries.
+    pub(crate) grappe_total_seconds: Option<f64>,
+    /// Grappe's total over this engine's.
+    pub(crate) total_ratio: Option<f64>,
+    /// Geometric mean of Grappe's seconds over this engine's.
+    pub(crate) geometric_mean_ratio: Option<f64>,
+}
+
+/// One query on all engines.
+#[derive(Debug, Serialize)]
+pub(crate) struct QueryReport {
+    #[serde(flatten)]
+    pub(crate) measured: Measured,
     /// Grappe's median over each engine's, in their order.
-    ratios: Vec<Option<f64>>,
+    pub(crate) ratios: Vec<Option<f64>>,
 }
 
 impl Report {
+    /// A report without queries.
     pub(crate) fn new(options: &TpchOptions, place: &Place, engines: &[Engine]) -> Self {
         let data = match place {
             Place::Directory { path, .. } => path.display().to_string(),
@@ -54,11 +69,8 @@ impl Report {
         };
         let blank = |engine: &Engine| EngineReport {
             name: engine.name(),
-            version: engine.version(),
-            total_seconds: None,
-            geometric_mean_seconds: None,
-            total_ratio: None,
-            geometric_mean_ratio: None,
+            version: engine.version().to_owned(),
+            comparison: Comparison::default(),
         };
         Self {
             benchmark: "tpch",
@@ -67,126 +79,65 @@ impl Report {
             data,
             reps: options.reps,
             warmups: options.warmups,
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            machine: Machine::this(),
             engines: engines.iter().map(blank).collect(),
             queries: Vec::new(),
         }
     }
 
-    /// Prints what the columns mean.
-    pub(crate) fn print_header(&self) -> Result<(), Error> {
-        let Self { scale, mode, reps, warmups, cores, data, .. } = self;
-        say(&format!(
-            "TPC-H at scale {scale}, mode {mode}, runs {reps} (after {warmups}), cores {cores}, data in {data}"
-        ))?;
-        let versions: Vec<_> =
-            self.engines.iter().map(|engine| format!("{} {}", engine.name, engine.version)).collect();
-        say(&versions.join(" beside "))?;
-        if self.engines.len() > 1 {
-            say("ratio: seconds of grappe over those of the peer; below 1 grappe is faster")?;
-        }
-        let peers: String = self.peers().map(|peer| format!("  {:>12}  {:>6}", peer.name, "ratio")).collect();
-        say(&format!("\n{:<8}{:>10}{:>12}{:>10}  {:<8}{peers}", "query", "min s", "median s", "rows", "answer"))
+    /// Adds a query.
+    pub(crate) fn add(&mut self, measured: Measured) {
+        let own = measured.engines.first().and_then(Runs::comparable_seconds);
+        let ratios = measured.engines.iter().map(|runs| Some(own? / runs.comparable_seconds()?)).collect();
+        self.queries.push(QueryReport { measured, ratios });
     }
 
-    /// Adds a query and prints its line.
-    pub(crate) fn add(&mut self, measured: Measured) -> Result<(), Error> {
-        let own = measured.engines.first().and_then(Runs::median_seconds);
-        let ratios = measured.engines.iter().map(|runs| Some(own? / runs.median_seconds()?)).collect();
-        let query = QueryReport { measured, ratios };
-        print_query(&query)?;
-        self.queries.push(query);
-        Ok(())
-    }
-
-    /// Fills in the figures over all queries, and prints them.
-    pub(crate) fn summarise(&mut self) -> Result<(), Error> {
-        let answered: Vec<Vec<f64>> = self.queries.iter().filter_map(all_medians).collect();
+    /// Fills in the figures over all queries.
+    pub(crate) fn summarise(&mut self) {
         for (index, engine) in self.engines.iter_mut().enumerate() {
-            let seconds = || answered.iter().map(|medians| medians[index]);
-            let own = || answered.iter().map(|medians| medians[0]);
-            let ratio = || answered.iter().map(|medians| medians[0] / medians[index]);
-            engine.geometric_mean_seconds = geometric_mean(seconds());
-            engine.geometric_mean_ratio = geometric_mean(ratio());
-            if !answered.is_empty() {
-                engine.total_seconds = Some(seconds().sum());
-                engine.total_ratio = Some(own().sum::<f64>() / seconds().sum::<f64>());
-            }
+            engine.comparison = compare(&self.queries, index);
         }
-        self.print_summary("total", |engine| (engine.total_seconds, engine.total_ratio))?;
-        self.print_summary("geomean", |engine| (engine.geometric_mean_seconds, engine.geometric_mean_ratio))?;
-        if answered.len() < self.queries.len() {
-            say(&format!(
-                "over {} of {} queries, those that every engine answered",
-                answered.len(),
-                self.queries.len()
-            ))?;
-        }
-        Ok(())
-    }
-
-    fn print_summary(&self, name: &str, of: impl Fn(&EngineReport) -> (Option<f64>, Option<f64>)) -> Result<(), Error> {
-        let own = self.engines.first().and_then(|engine| of(engine).0);
-        let peers: String = self.peers().map(|peer| peer_cells(of(peer).0, of(peer).1)).collect();
-        say(&format!("{name:<8}{:>10}{:>12}{:>10}  {:<8}{peers}", "", seconds(own), "", ""))
-    }
-
-    fn peers(&self) -> impl Iterator<Item = &EngineReport> {
-        self.engines.iter().skip(1)
     }
 
     /// Queries that Grappe did not answer, and those that it answered wrongly.
     pub(crate) fn faults(&self) -> (usize, usize) {
-        let count = |verdict| {
-            let own = self.queries.iter().filter_map(|query| query.measured.engines.first());
-            own.filter(|runs| runs.verdict == verdict).count()
-        };
-        (count(Verdict::Failed), count(Verdict::Different))
+        let count = |verdict| count(&self.queries, 0, verdict);
+        (count(Verdict::Failed) + count(Verdict::Unsupported), count(Verdict::Different))
+    }
+
+    /// The text of the JSON file.
+    pub(crate) fn to_json(&self) -> Result<String, Error> {
+        let text = serde_json::to_string_pretty(self).map_err(|error| Error::Internal(error.to_string()))?;
+        Ok(text + "\n")
     }
 }
 
-fn print_query(query: &QueryReport) -> Result<(), Error> {
-    let QueryReport { measured, ratios } = query;
-    let Some((own, peers)) = measured.engines.split_first() else { return Ok(()) };
-    let answer = match own.verdict {
-        Verdict::Unchecked => "-",
-        Verdict::Verified => "ok",
-        Verdict::Different => "WRONG",
-        Verdict::Failed => "FAILED",
-    };
-    let rows = own.rows.map_or_else(|| "-".to_owned(), |rows| rows.to_string());
-    let cells: String =
-        peers.iter().zip(&ratios[1..]).map(|(peer, ratio)| peer_cells(peer.median_seconds(), *ratio)).collect();
-    let (min, median) = (seconds(own.min_seconds()), seconds(own.median_seconds()));
-    say(&format!("q{:<7}{min:>10}{median:>12}{rows:>10}  {answer:<8}{cells}", Padded(measured.query)))?;
-    for runs in &measured.engines {
-        if let Some(detail) = &runs.detail {
-            say(&format!("    {}: {detail}", runs.engine))?;
-        }
-    }
-    Ok(())
-}
-
-/// A number of two digits that takes the width it is given.
-struct Padded(usize);
-
-impl std::fmt::Display for Padded {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(&format!("{:02}", self.0))
+fn compare(queries: &[QueryReport], engine: usize) -> Comparison {
+    let pairs: Vec<_> = queries.iter().filter_map(|query| seconds_of_both(&query.measured, engine)).collect();
+    let total = |of: fn(&(f64, f64)) -> f64| (!pairs.is_empty()).then(|| pairs.iter().map(of).sum::<f64>());
+    let (grappe_total_seconds, total_seconds) = (total(|pair| pair.0), total(|pair| pair.1));
+    Comparison {
+        compared_queries: pairs.len(),
+        wrong_queries: count(queries, engine, Verdict::Different),
+        failed_queries: count(queries, engine, Verdict::Failed),
+        unsupported_queries: count(queries, engine, Verdict::Unsupported),
+        total_seconds,
+        geometric_mean_seconds: geometric_mean(pairs.iter().map(|pair| pair.1)),
+        grappe_total_seconds,
+        total_ratio: grappe_total_seconds.zip(total_seconds).map(|(own, other)| own / other),
+        geometric_mean_ratio: geometric_mean(pairs.iter().map(|(own, other)| own / other)),
     }
 }
 
-fn peer_cells(median: Option<f64>, ratio: Option<f64>) -> String {
-    let ratio = ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
-    format!("  {:>12}  {ratio:>6}", seconds(median))
+/// What Grappe and this engine took; nothing unless both answered.
+fn seconds_of_both(measured: &Measured, engine: usize) -> Option<(f64, f64)> {
+    let own = measured.engines.first()?.comparable_seconds()?;
+    Some((own, measured.engines.get(engine)?.comparable_seconds()?))
 }
 
-fn seconds(value: Option<f64>) -> String {
-    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"))
-}
-
-fn all_medians(query: &QueryReport) -> Option<Vec<f64>> {
-    query.measured.engines.iter().map(Runs::median_seconds).collect()
+fn count(queries: &[QueryReport], engine: usize, verdict: Verdict) -> usize {
+    let runs = queries.iter().filter_map(|query| query.measured.engines.get(engine));
+    runs.filter(|runs| runs.verdict == verdict).count()
 }
 
 fn geometric_mean(values: impl Iterator<Item = f64>) -> Option<f64> {
@@ -195,38 +146,56 @@ fn geometric_mean(values: impl Iterator<Item = f64>) -> Option<f64> {
     (count > 0).then(|| (logarithms.iter().sum::<f64>() / count as f64).exp())
 }
 
-/// Prints a line at once: a run lasts, and its reader may be a pipe.
-fn say(line: &str) -> Result<(), Error> {
-    let mut out = std::io::stdout();
-    writeln!(out, "{line}").and_then(|()| out.flush()).map_err(Error::file("write", Path::new("standard output")))
-}
-
-/// The JSON file, opened before the run: better to know at once that it cannot be written.
-pub(crate) struct JsonFile {
-    path: PathBuf,
-    file: File,
-}
-
-impl JsonFile {
-    pub(crate) fn create(path: &Path) -> Result<Self, Error> {
-        let file = File::create(path).map_err(Error::file("create", path))?;
-        Ok(Self { path: path.to_owned(), file })
-    }
-
-    pub(crate) fn write(mut self, report: &Report) -> Result<(), Error> {
-        serde_json::to_writer_pretty(&self.file, report).map_err(Error::file("write", &self.path))?;
-        writeln!(self.file).map_err(Error::file("write", &self.path))
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    fn runs(engine: &'static str, seconds: f64, verdict: Verdict) -> Runs {
+        Runs { engine, seconds: vec![seconds], rows: Some(1), verdict, detail: None }
+    }
+
+    /// Grappe beside a peer that answers queries 1 and 2, is wrong on 3 and does not know 4.
+    pub(crate) fn example() -> Report {
+        let engine =
+            |name, version: &str| EngineReport { name, version: version.to_owned(), comparison: Comparison::default() };
+        let mut report = Report {
+            benchmark: "tpch",
+            scale: 1.0,
+            mode: "auto",
+            data: "/data".to_owned(),
+            reps: 1,
+            warmups: 0,
+            machine: Machine::this(),
+            engines: vec![engine("grappe", "0.1.0"), engine("polars", "2.1.0")],
+            queries: Vec::new(),
+        };
+        let peer = [(0.5, Verdict::Verified), (2.0, Verdict::Unchecked), (9.0, Verdict::Different)];
+        for (index, (seconds, verdict)) in peer.into_iter().enumerate() {
+            let engines = vec![runs("grappe", 1.0, Verdict::Verified), runs("polars", seconds, verdict)];
+            report.add(Measured { query: index + 1, engines });
+        }
+        let unsupported = Runs { engine: "polars", verdict: Verdict::Unsupported, ..Runs::default() };
+        report.add(Measured { query: 4, engines: vec![runs("grappe", 1.0, Verdict::Verified), unsupported] });
+        report.summarise();
+        report
+    }
 
     #[test]
     fn the_geometric_mean_of_a_ratio_and_its_inverse_is_one() {
         let mean = geometric_mean([4.0, 0.25].into_iter()).unwrap();
         assert!((mean - 1.0).abs() < 1e-12, "{mean}");
         assert_eq!(geometric_mean(std::iter::empty()), None);
+    }
+
+    #[test]
+    fn figures_are_over_the_queries_that_both_answered_rightly() {
+        let report = example();
+        let peer = &report.engines[1].comparison;
+        assert_eq!((peer.compared_queries, peer.wrong_queries), (2, 1));
+        assert_eq!((peer.failed_queries, peer.unsupported_queries), (0, 1));
+        assert_eq!((peer.grappe_total_seconds, peer.total_seconds), (Some(2.0), Some(2.5)));
+        assert_eq!(peer.total_ratio, Some(0.8));
+        assert_eq!(report.queries[2].ratios, [Some(1.0), None]);
+        assert_eq!(report.engines[0].comparison.total_seconds, Some(4.0));
     }
 }

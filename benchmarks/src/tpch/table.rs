@@ -1,9 +1,10 @@
-//! A result as text cells: read from an answer file, or from record batches, in one canonical form.
+//! A result as text cells: read from an answer file, from record batches or from a peer, in one canonical form.
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
+use serde::Deserialize;
 
 /// How the cells of a column are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +33,15 @@ pub(crate) struct Column {
 pub(crate) struct Table {
     pub(crate) columns: Vec<Column>,
     pub(crate) rows: Vec<Vec<Option<String>>>,
+}
+
+/// A column as a peer in another process describes it.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct WireColumn {
+    name: String,
+    /// As in the header of an answer file.
+    kind: String,
+    places: Option<i8>,
 }
 
 /// What stands for NULL in an answer file.
@@ -71,6 +81,23 @@ impl Table {
         Ok(Self { columns, rows })
     }
 
+    /// Takes the text cells that a peer in another process sent.
+    pub(crate) fn from_cells(columns: Vec<WireColumn>, mut rows: Vec<Vec<Option<String>>>) -> Result<Self, String> {
+        let column = |WireColumn { name, kind, places }| {
+            Ok::<_, String>(Column { kind: kind_of_name(&kind)?, name, decimal_places: places })
+        };
+        let columns = columns.into_iter().map(column).collect::<Result<Vec<_>, _>>()?;
+        for row in &mut rows {
+            if row.len() != columns.len() {
+                return Err(format!("a row has {} cells, not {}", row.len(), columns.len()));
+            }
+            for (cell, column) in row.iter_mut().zip(&columns) {
+                *cell = cell.take().map(|text| canonical(&text, column.kind));
+            }
+        }
+        Ok(Self { columns, rows })
+    }
+
     /// Where the column of this name is.
     pub(crate) fn index_of(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|column| column.name == name)
@@ -79,14 +106,18 @@ impl Table {
 
 fn column_of_header(cell: &str) -> Result<Column, String> {
     let (name, kind) = cell.rsplit_once(':').ok_or_else(|| format!("header '{cell}' has no kind"))?;
-    let kind = match kind {
-        "text" => Kind::Text,
-        "date" => Kind::Date,
-        "int" | "decimal" => Kind::Exact,
-        "float" => Kind::Approximate,
-        other => return Err(format!("header '{cell}' has the unknown kind '{other}'")),
-    };
+    let kind = kind_of_name(kind).map_err(|error| format!("header '{cell}': {error}"))?;
     Ok(Column { name: name.to_owned(), kind, decimal_places: None })
+}
+
+fn kind_of_name(name: &str) -> Result<Kind, String> {
+    match name {
+        "text" => Ok(Kind::Text),
+        "date" => Ok(Kind::Date),
+        "int" | "decimal" => Ok(Kind::Exact),
+        "float" => Ok(Kind::Approximate),
+        other => Err(format!("unknown kind '{other}'")),
+    }
 }
 
 fn kind_of(data_type: &DataType) -> Kind {

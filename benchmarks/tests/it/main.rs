@@ -3,7 +3,9 @@
 use std::error::Error;
 use std::path::Path;
 
-use benchmarks::tpch::{self, Mode, Outcome, TpchOptions};
+use benchmarks::Outcome;
+use benchmarks::clients::{self, ClientsOptions};
+use benchmarks::tpch::{self, Mode, TpchOptions};
 use clap::Parser;
 use client::Client;
 use local_cluster::{ClusterOptions, LocalCluster};
@@ -46,9 +48,12 @@ async fn three_executors_give_the_same_answers() {
 async fn a_report_holds_every_run_of_every_engine() {
     let directory = tempfile::tempdir().unwrap();
     let cluster = LocalCluster::start(ClusterOptions::default()).await.unwrap();
-    let json = directory.path().join("report.json");
-    let arguments =
-        format!("--scale 0.01 --queries 6,1 --reps 3 --warmups 1 --peers datafusion --json {}", json.display());
+    let (json, svg) = (directory.path().join("report.json"), directory.path().join("report.svg"));
+    let arguments = format!(
+        "--scale 0.01 --queries 6,1 --reps 3 --warmups 1 --peers datafusion --json {} --svg {}",
+        json.display(),
+        svg.display()
+    );
     let asked = options(&arguments).unwrap();
     assert_eq!(asked.mode, Mode::Auto);
     // The second run finds the data and the tables of the first.
@@ -64,4 +69,37 @@ async fn a_report_holds_every_run_of_every_engine() {
         assert_eq!((&engine["rows"], &engine["verdict"]), (&4.into(), &"verified".into()));
     }
     assert!(report["engines"][1]["geometric_mean_ratio"].as_f64().unwrap() > 0.0);
+    assert!(report["machine"]["cores"].as_u64().unwrap() > 0);
+    assert!(std::fs::read_to_string(&svg).unwrap().contains("q06 grappe"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_python_is_named_with_the_way_to_make_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let cluster = LocalCluster::start(ClusterOptions::default()).await.unwrap();
+    let asked = options("--scale 0.01 --peers duckdb --peer-python /nowhere/python").unwrap();
+    let error = run(&cluster, asked, directory.path()).await.unwrap_err().to_string();
+    assert!(error.contains("/nowhere/python") && error.contains("scripts/bench-peers"), "{error}");
+}
+
+#[derive(clap::Parser)]
+struct ClientsCommand {
+    #[command(flatten)]
+    options: ClientsOptions,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_clients_get_answers_to_all_kinds_of_queries() {
+    let directory = tempfile::tempdir().unwrap();
+    let cluster = LocalCluster::start(ClusterOptions::default()).await.unwrap();
+    let json = directory.path().join("clients.json");
+    let arguments =
+        format!("clients --scale 0.01 --clients 1,6 --seconds 1 --mix point=8,q6=4,q18=1 --json {}", json.display());
+    let options = ClientsCommand::try_parse_from(arguments.split_whitespace()).unwrap().options;
+    let connect = async || Client::connect_stream(cluster.connect().unwrap()).await;
+    let outcome = clients::run(options, connect, directory.path().to_owned()).await.unwrap();
+    assert!(outcome.is_success() && outcome.queries > 20, "{outcome:?}");
+    let report: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(json).unwrap()).unwrap();
+    assert_eq!(report["steps"][1]["clients"], 6);
+    assert_eq!(report["steps"][1]["kinds"].as_array().unwrap().len(), 3);
 }

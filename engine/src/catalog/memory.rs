@@ -12,6 +12,7 @@ use crate::catalog::{
     TableSummary,
 };
 use crate::config::SCHEMA;
+use crate::limits::{Scope, StoredSetting};
 use crate::{Error, Result};
 
 #[derive(Debug, Default)]
@@ -39,6 +40,7 @@ struct Contents {
     schemas: BTreeMap<String, Schema>,
     /// Locations that no table has.
     to_sweep: BTreeMap<String, Unclaimed>,
+    settings: BTreeMap<(Scope, String), String>,
     next_id: u64,
 }
 
@@ -57,7 +59,14 @@ impl MemoryCatalog {
     /// A catalog with this empty schema.
     pub(crate) fn with_schema(name: &str) -> Self {
         let schemas = BTreeMap::from([(name.to_owned(), Schema::default())]);
-        Self { contents: RwLock::new(Contents { schemas, to_sweep: BTreeMap::new(), next_id: 1 }) }
+        Self {
+            contents: RwLock::new(Contents {
+                schemas,
+                to_sweep: BTreeMap::new(),
+                settings: BTreeMap::new(),
+                next_id: 1,
+            }),
+        }
     }
 }
 
@@ -253,6 +262,26 @@ impl Catalog for MemoryCatalog {
 
     async fn forget_location(&self, location: &str) -> Result<()> {
         self.contents.write().to_sweep.remove(location);
+        Ok(())
+    }
+
+    async fn settings(&self) -> Result<Vec<StoredSetting>> {
+        let contents = self.contents.read();
+        let settings = contents.settings.iter().map(|((scope, key), value)| StoredSetting {
+            scope: scope.clone(),
+            key: key.clone(),
+            value: value.clone(),
+        });
+        Ok(settings.collect())
+    }
+
+    async fn set_setting(&self, scope: &Scope, key: &str, value: Option<&str>) -> Result<()> {
+        let settings = &mut self.contents.write().settings;
+        let name = (scope.clone(), key.to_owned());
+        match value {
+            Some(value) => drop(settings.insert(name, value.to_owned())),
+            None => drop(settings.remove(&name)),
+        }
         Ok(())
     }
 }

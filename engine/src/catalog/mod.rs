@@ -7,6 +7,7 @@ mod entry;
 mod external;
 mod files;
 mod glob;
+mod information;
 mod listed;
 mod memory;
 mod memory_table;
@@ -31,6 +32,7 @@ pub use stored::{CatalogOptions, StoredCatalog, SweepLock, hide_password};
 pub(crate) use view::{CatalogView, SYSTEM_SCHEMA, StandIn, StandIns, ViewSeed};
 
 use crate::Result;
+use crate::limits::{Scope, StoredSetting};
 
 /// How much of a table a listing shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,4 +143,10 @@ pub trait Catalog: std::fmt::Debug + Send + Sync {
 
     /// Forgets a location that has been swept.
     async fn forget_location(&self, location: &str) -> Result<()>;
+
+    /// Settings for system, groups and users, in no order.
+    async fn settings(&self) -> Result<Vec<StoredSetting>>;
+
+    /// Keeps a setting, or forgets it.
+    async fn set_setting(&self, scope: &Scope, key: &str, value: Option<&str>) -> Result<()>;
 }

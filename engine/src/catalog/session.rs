@@ -12,6 +12,7 @@ use crate::catalog::{
     Catalog, Detail, MemoryCatalog, SchemaSummary, TableDefinition, TableEntry, TableKind, TableName, TableStatistics,
     TableSummary,
 };
+use crate::limits::{Scope, StoredSetting};
 use crate::{Error, Result};
 
 /// Schema of the session's temporary tables and views.
@@ -152,6 +153,14 @@ impl Catalog for SessionCatalog {
 
     async fn forget_location(&self, location: &str) -> Result<()> {
         self.shared.forget_location(location).await
+    }
+
+    async fn settings(&self) -> Result<Vec<StoredSetting>> {
+        self.shared.settings().await
+    }
+
+    async fn set_setting(&self, scope: &Scope, key: &str, value: Option<&str>) -> Result<()> {
+        self.shared.set_setting(scope, key, value).await
     }
 }
 

@@ -5,35 +5,42 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
+use datafusion::catalog::information_schema::INFORMATION_SCHEMA;
+use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableFunction, TableProvider};
 use datafusion::common::DFSchema;
 use datafusion::datasource::ViewTable;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{DdlStatement, Expr, LogicalPlan, TableType};
+use futures::{StreamExt, TryStreamExt, stream};
 use parking_lot::Mutex;
 
 use crate::catalog::external::open_external;
 use crate::catalog::files::{looks_like_a_file, open_path};
+use crate::catalog::information::{Constraint, InformationSchema, Rule};
 use crate::catalog::listed::ListedTable;
 use crate::catalog::{
     Catalog, DeltaDefinition, Detail, ExternalTable, SessionCatalog, TEMPORARY_SCHEMA, TableDefinition, TableEntry,
     TableKind, TableName, TableSummary, View,
 };
-use crate::config::CATALOG;
+use crate::config::{CATALOG, grappe_options};
 use crate::delta::{DeltaProvider, DeltaTables, Snapshot, VersionAt};
 use crate::extras::SessionExtras;
-use crate::sql::{Names, parse_statement, take_versions};
-use crate::{Error, Result};
+use crate::sql::{Names, parse_statement, refuse_columns, take_versions};
+use crate::{Error, ErrorKind, Result};
 
 /// Schema of our own live tables.
 pub(crate) const SYSTEM_SCHEMA: &str = "system";
 
 /// Views that may stand on views.
 const VIEW_DEPTH_MAX: usize = 32;
+/// Logs that are read at once, to list what is in them.
+const TABLES_AT_ONCE: usize = 16;
+/// Times that a statement may open a view, itself or through others.
+const VIEWS_MAX: usize = 1_000;
 
 /// Everything a view of the catalog is made from.
 #[derive(Debug, Clone)]
@@ -63,6 +70,10 @@ pub(crate) struct CatalogView {
 #[derive(Debug, Default)]
 struct Used {
     temporary: AtomicBool,
+    /// Whether a star may stand for the columns of any table.
+    all_columns: AtomicBool,
+    /// How often a view was opened: each time it is named.
+    views: AtomicUsize,
     /// Tables with versions: a statement reads one version of each, however often it names it.
     snapshots: Mutex<HashMap<String, Arc<Snapshot>>>,
 }
@@ -116,6 +127,11 @@ impl CatalogView {
     /// Whether a temporary table or view has been opened.
     pub(crate) fn has_opened_temporary(&self) -> bool {
         self.used.temporary.load(Ordering::Relaxed)
+    }
+
+    /// Tables have no more columns from now on than a SELECT may give.
+    pub(crate) fn gives_all_columns(&self) {
+        self.used.all_columns.store(true, Ordering::Relaxed);
     }
 
     /// A session state that sees this view, with `default_schema` if given.
@@ -251,9 +267,49 @@ impl CatalogView {
         }
     }
 
+    /// Functions that give tables, by name.
+    pub(super) fn table_functions(&self) -> HashMap<String, Arc<TableFunction>> {
+        self.seed.state.table_functions().clone()
+    }
+
+    /// Constraints of all tables, in the order of their names. A table whose log cannot be read has none.
+    pub(super) async fn constraints(&self) -> Result<Vec<Constraint>> {
+        let listed = self.listing.iter().flat_map(|listing| &listing.names);
+        let names = listed.flat_map(|(schema, tables)| {
+            let tables = tables.iter().filter(|table| table.kind == TableKind::Table);
+            tables.map(|table| TableName { schema: schema.clone(), table: table.name.clone() })
+        });
+        let found = stream::iter(names.collect::<Vec<_>>()).map(|name| self.constraints_of(name));
+        Ok(found.buffered(TABLES_AT_ONCE).try_collect::<Vec<_>>().await?.concat())
+    }
+
+    async fn constraints_of(&self, table: TableName) -> Result<Vec<Constraint>> {
+        let Some(entry) = self.seed.catalog.table(&table).await? else { return Ok(Vec::new()) };
+        let TableDefinition::Delta(delta) = &entry.definition else { return Ok(Vec::new()) };
+        let constraint = |name: String, rule: Rule| Constraint { table: table.clone(), name, rule };
+        let key = (!delta.primary_key.is_empty())
+            .then(|| constraint(format!("{}_pkey", table.table), Rule::PrimaryKey(delta.primary_key.clone())));
+        let checks = match self.seed.delta.newest(self.seed.state.runtime_env(), &delta.location).await {
+            Ok(snapshot) => snapshot.checks(),
+            Err(error) => {
+                tracing::warn!(%table, %error, "constraints cannot be listed");
+                Vec::new()
+            }
+        };
+        let checks = checks.into_iter().map(|(name, sql)| constraint(name, Rule::Check(sql)));
+        Ok(key.into_iter().chain(checks).collect())
+    }
+
     async fn view(self: &Arc<Self>, name: &TableName, view: &View) -> Result<Arc<dyn TableProvider>> {
         if self.opening.len() >= VIEW_DEPTH_MAX {
             return Err(Error::invalid(format!("view \"{name}\" stands on more than {VIEW_DEPTH_MAX} views")));
+        }
+        if self.used.views.fetch_add(1, Ordering::Relaxed) >= VIEWS_MAX {
+            let message = format!(
+                "the statement opens views more than {VIEWS_MAX} times, \"{name}\" the last: store one of them with CREATE \
+                 TABLE AS"
+            );
+            return Err(Error::new(ErrorKind::Exhausted, message));
         }
         let own = self.state(None);
         let mut syntax = parse_statement(&own, &view.sql)?;
@@ -328,6 +384,9 @@ impl CatalogProvider for Schemas {
         if name == SYSTEM_SCHEMA {
             return Some(Arc::clone(&self.0.seed.system));
         }
+        if name == INFORMATION_SCHEMA {
+            return Some(Arc::new(InformationSchema::new(Arc::new(OnlyCatalog(Arc::clone(&self.0))), &self.0)));
+        }
         if let Some(extra) = self.0.seed.extras.schemas.get(name) {
             return Some(extra.tables(Arc::new(OnlyCatalog(self.0.plain()))));
         }
@@ -359,6 +418,11 @@ impl SchemaProvider for Tables {
             Err(error) if self.kind(name) == Some(TableKind::View) => {
                 tracing::warn!(view = %full, %error, "a view cannot be opened");
                 Ok(None)
+            }
+            Ok(Some(table)) if self.view.used.all_columns.load(Ordering::Relaxed) => {
+                let limits = grappe_options(self.view.seed.state.config()).limits;
+                refuse_columns(table.schema().fields().len(), &format!("\"{full}\""), &limits)?;
+                Ok(Some(table))
             }
             other => Ok(other?),
         }

@@ -1,8 +1,9 @@
-//! Statements that are no plans: ALTER, COMMENT, OPTIMIZE, VACUUM, RESTORE, ANALYZE, DESCRIBE HISTORY.
+//! Statements that are no plans: ALTER, COMMENT, OPTIMIZE, VACUUM, RESTORE, ANALYZE, DESCRIBE HISTORY, SHOW LIMITS.
 //!
 //! What shows something is done when it is planned, and becomes a query over the rows that it found.
 
 mod alter;
+mod configure;
 mod history;
 mod maintain;
 mod names;
@@ -51,6 +52,7 @@ impl Session {
         let shown = match &command {
             Command::History { table, limit } => Some(self.history(&state, table, *limit).await?),
             Command::Detail { table } => Some(self.detail(&state, table).await?),
+            Command::Limits => Some(configure::limits(&state)?),
             Command::Vacuum { table, retain_hours, is_dry_run: true } => {
                 Some(self.files_to_vacuum(&state, table, *retain_hours).await?)
             }
@@ -93,7 +95,10 @@ impl Session {
             | Command::ReplaceView { .. }
             | Command::RenameSchema { .. }
             | Command::Comment { .. } => self.change_names(query_id, state, command).await?,
-            Command::History { .. } | Command::Detail { .. } => {
+            Command::Configure { scope, setting, value } => {
+                self.configure_others(state, scope, setting.as_deref(), value.as_deref()).await?;
+            }
+            Command::History { .. } | Command::Detail { .. } | Command::Limits => {
                 return Err(Error::internal("a command that shows something was not planned"));
             }
         }

@@ -3,7 +3,7 @@
 use datafusion::common::{SchemaReference, TableReference};
 use datafusion::execution::SessionState;
 
-use crate::catalog::{Catalog, TableKind, TableName};
+use crate::catalog::{Catalog, StandIns, TableKind, TableName};
 use crate::config::CATALOG;
 use crate::session::{Session, Started};
 use crate::sql::{Command, Commented, table_name};
@@ -49,7 +49,7 @@ impl Session {
         if entry.definition.kind() != TableKind::View {
             return Err(Error::invalid(format!("\"{name}\" is a table: ALTER VIEW is for views")));
         }
-        let statement = self.plan(sql).await?;
+        let statement = self.plan_with(sql, StandIns::new()).await?;
         let choice = self.engine().modes().local("it changes the catalog");
         match Box::pin(self.start(query_id, statement, choice)).await? {
             Started::Done { .. } => Ok(()),

@@ -1,7 +1,8 @@
 //! The session settings under which Ballista plans and runs stages.
 
 use ballista_core::config::{
-    BALLISTA_CLIENT_GRPC_MAX_MESSAGE_SIZE, BALLISTA_CLIENT_IO_RETRY_WAIT_TIME_MS,
+    BALLISTA_BROADCAST_JOIN_THRESHOLD_BYTES, BALLISTA_CLIENT_GRPC_MAX_MESSAGE_SIZE,
+    BALLISTA_CLIENT_IO_RETRY_WAIT_TIME_MS, BALLISTA_HASH_JOIN_MAX_BUILD_PARTITION_BYTES,
     BALLISTA_SCHEDULER_MAX_PARTITIONS_PER_TASK,
 };
 use ballista_core::extension::{SessionConfigExt, SessionConfigHelperExt};
@@ -20,6 +21,17 @@ pub fn staged_state(state: &SessionState, partitions: usize, transport: &Transpo
     let config = staged_config(state.config().clone(), transport).with_target_partitions(partitions.max(1));
     let rules = with_ballista_optimizer_rules(state.optimizers());
     SessionStateBuilder::new_from_existing(state.clone()).with_config(config).with_optimizer_rules(rules).build()
+}
+
+/// `state`, a staged one, in which no join keeps a side in memory: Ballista chooses by the sizes that it finds, and none is
+/// small enough.
+pub fn without_hash_joins(state: &SessionState) -> SessionState {
+    let config = state
+        .config()
+        .clone()
+        .set_u64(BALLISTA_BROADCAST_JOIN_THRESHOLD_BYTES, 0)
+        .set_u64(BALLISTA_HASH_JOIN_MAX_BUILD_PARTITION_BYTES, 1);
+    SessionStateBuilder::new_from_existing(state.clone()).with_config(config).build()
 }
 
 /// `config` with what coordinator and executors must agree on, and with what is wrong on executors turned off: dynamic

@@ -1,25 +1,61 @@
 //! Local mode: DataFusion in this process.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use datafusion::arrow::array::{RecordBatch, UInt64Array};
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::error::Result as DataFusionResult;
+use datafusion::execution::{SendableRecordBatchStream, SessionState, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::joins::{CrossJoinExec, NestedLoopJoinExec};
+use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
 use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, execute_stream, execute_stream_partitioned};
+use datafusion::physical_plan::stream::{RecordBatchReceiverStream, RecordBatchStreamAdapter};
+use datafusion::physical_plan::unnest::UnnestExec;
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, execute_stream};
 use futures::{StreamExt, TryStreamExt, stream};
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 
-use crate::execution::{Availability, Execution, Mode, Progress, Running, StartRequest, cooperative, spillable};
+use crate::config::grappe_options;
+use crate::execution::{
+    Availability, Execution, Mode, Progress, Running, StartRequest, can_fall_back, check_scan, cooperative, or_again,
+    physical, runnable, scan_bytes, with_merge_joins,
+};
+use crate::memory::{fit_to_memory, query_runtime};
 use crate::storage::{Listed, pinned};
+use crate::threads::Threads;
 use crate::{Error, Result};
+
+/// A query that scans more is large.
+const LARGE_SCAN_BYTES: u64 = 128 << 20;
+const LARGE_SCAN_ROWS: u64 = 10_000_000;
+
+/// A query whose leaves have at most so many rows is done where it is asked for; others have threads of their own, so that
+/// nobody waits for them who is served by this one.
+const LIGHT_ROWS: u64 = 10_000;
+/// Batches that such a query is ahead of its reader.
+const BATCHES_AHEAD: usize = 2;
 
 /// Runs plans in this process, with its memory and cores.
 #[derive(Debug, Default)]
-pub struct LocalExecution;
+pub struct LocalExecution {
+    /// Started when first needed.
+    threads: OnceLock<Threads>,
+}
+
+impl LocalExecution {
+    fn threads(&self) -> Result<Handle> {
+        if let Some(threads) = self.threads.get() {
+            return Ok(threads.handle().clone());
+        }
+        let count = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = Threads::start("query", count)?;
+        // Another may have been faster: then these end.
+        Ok(self.threads.get_or_init(|| threads).handle().clone())
+    }
+}
 
 #[async_trait]
 impl Execution for LocalExecution {
@@ -36,10 +72,11 @@ impl Execution for LocalExecution {
     }
 
     async fn start(&self, request: StartRequest) -> Result<Arc<dyn Running>> {
-        let plan = request.state.create_physical_plan(&request.plan).await?;
-        let (plan, runtime) = pinned(plan, request.state.runtime_env(), Listed::Here)?;
-        let context = TaskContext::from(request.state.as_ref()).with_runtime(runtime);
-        Ok(Arc::new(LocalRunning::new(cooperative(spillable(plan)?)?, Arc::new(context))))
+        let (plan, context) = prepared(&request, &request.state).await?;
+        let threads = if is_light(plan.as_ref()) { None } else { Some(self.threads()?) };
+        let again = can_fall_back(plan.as_ref()).then_some(request);
+        let context = Mutex::new(Some(context));
+        Ok(Arc::new(LocalRunning { plan, context, threads, again, setbacks: Arc::default() }))
     }
 
     async fn explain(&self, _request: StartRequest) -> Result<Vec<(String, String)>> {
@@ -47,21 +84,87 @@ impl Execution for LocalExecution {
     }
 }
 
+/// The physical plan of a statement as it runs here, and what it runs with.
+async fn prepared(
+    request: &StartRequest,
+    state: &Arc<SessionState>,
+) -> Result<(Arc<dyn ExecutionPlan>, Arc<TaskContext>)> {
+    let limits = grappe_options(state.config()).limits;
+    let plan = physical(state, &request.plan).await?;
+    check_scan(plan.as_ref(), &limits)?;
+    let runtime = query_runtime(state.runtime_env(), &request.query_id, &limits)?;
+    let (plan, runtime) = pinned(plan, &runtime, Listed::Here)?;
+    let mut config = state.config().clone();
+    let partitions = config.target_partitions();
+    fit_to_memory(&mut config, runtime.memory_pool.as_ref(), partitions);
+    let context = TaskContext::from(state.as_ref()).with_session_config(config).with_runtime(runtime);
+    Ok((cooperative(runnable(plan)?)?, Arc::new(context)))
+}
+
 /// A physical plan that runs when its stream is read.
 #[derive(Debug)]
 pub(crate) struct LocalRunning {
     plan: Arc<dyn ExecutionPlan>,
     context: Mutex<Option<Arc<TaskContext>>>,
+    /// Where its work is done, if not by the reader.
+    threads: Option<Handle>,
+    /// What is run again with other joins if memory is used up.
+    again: Option<StartRequest>,
+    setbacks: Arc<Mutex<Vec<String>>>,
 }
 
 impl LocalRunning {
-    pub(crate) fn new(plan: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>) -> Self {
-        Self { plan, context: Mutex::new(Some(context)) }
+    /// What `open` gives, made where the work is to be done.
+    fn elsewhere(
+        &self,
+        open: impl FnOnce() -> DataFusionResult<SendableRecordBatchStream> + Send + 'static,
+    ) -> DataFusionResult<SendableRecordBatchStream> {
+        on(self.threads.as_ref(), self.plan.schema(), open)
+    }
+
+    /// The rows of the first try, or of one with other joins.
+    fn with_fallback(&self, first: SendableRecordBatchStream) -> SendableRecordBatchStream {
+        let Some(request) = self.again.clone() else { return first };
+        let (threads, setbacks) = (self.threads.clone(), Arc::clone(&self.setbacks));
+        or_again(first, async move {
+            let note = "its hash joins did not fit in memory: it runs again with merge joins";
+            tracing::info!(query = %request.query_id, "{note}");
+            setbacks.lock().push(note.to_owned());
+            let (plan, context) = prepared(&request, &Arc::new(with_merge_joins(&request.state))).await?;
+            let schema = plan.schema();
+            on(threads.as_ref(), schema, move || execute_stream(plan, context))
+        })
     }
 
     fn take_context(&self) -> Result<Arc<TaskContext>> {
         self.context.lock().take().ok_or_else(|| Error::invalid("the result has been read already"))
     }
+}
+
+/// What `open` gives, made on `threads` from when it is first asked for, or by the reader if there are none.
+fn on(
+    threads: Option<&Handle>,
+    schema: SchemaRef,
+    open: impl FnOnce() -> DataFusionResult<SendableRecordBatchStream> + Send + 'static,
+) -> DataFusionResult<SendableRecordBatchStream> {
+    let Some(threads) = threads.cloned() else { return open() };
+    let mut builder = RecordBatchReceiverStream::builder(SchemaRef::clone(&schema), BATCHES_AHEAD);
+    let begun = async move {
+        let batches = builder.tx();
+        let work = async move {
+            let mut rows = open()?;
+            while let Some(batch) = rows.next().await {
+                // Without a reader there is nothing to do.
+                if batches.send(batch).await.is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        };
+        builder.spawn_on(work, &threads);
+        builder.build()
+    };
+    Ok(Box::pin(RecordBatchStreamAdapter::new(schema, stream::once(begun).flatten())))
 }
 
 impl Running for LocalRunning {
@@ -70,7 +173,8 @@ impl Running for LocalRunning {
     }
 
     fn stream(&self) -> Result<SendableRecordBatchStream> {
-        Ok(execute_stream(Arc::clone(&self.plan), self.take_context()?)?)
+        let (plan, context) = (Arc::clone(&self.plan), self.take_context()?);
+        Ok(self.with_fallback(self.elsewhere(|| execute_stream(plan, context))?))
     }
 
     fn streams(&self, parts_max: usize) -> Result<Vec<SendableRecordBatchStream>> {
@@ -78,16 +182,19 @@ impl Running for LocalRunning {
         if parts_max.min(partitions) <= 1 {
             return Ok(vec![self.stream()?]);
         }
-        let mut parts: Vec<_> = (0..parts_max.min(partitions)).map(|_| Vec::new()).collect();
-        let count = parts.len();
-        let streams = execute_stream_partitioned(Arc::clone(&self.plan), self.take_context()?)?;
-        for (partition, stream) in streams.into_iter().enumerate() {
-            parts[partition % count].push(stream);
-        }
-        let joined = |streams| -> SendableRecordBatchStream {
-            Box::pin(RecordBatchStreamAdapter::new(self.schema(), stream::iter(streams).flatten()))
+        let count = parts_max.min(partitions);
+        let context = self.take_context()?;
+        let part = |part: usize| {
+            let (plan, context) = (Arc::clone(&self.plan), Arc::clone(&context));
+            Ok(self.elsewhere(move || {
+                let streams =
+                    (part..partitions).step_by(count).map(|partition| plan.execute(partition, Arc::clone(&context)));
+                let streams = streams.collect::<DataFusionResult<Vec<_>>>()?;
+                let joined = RecordBatchStreamAdapter::new(plan.schema(), stream::iter(streams).flatten());
+                Ok(Box::pin(joined) as SendableRecordBatchStream)
+            })?)
         };
-        Ok(parts.into_iter().map(joined).collect())
+        (0..count).map(part).collect()
     }
 
     fn progress(&self) -> Progress {
@@ -97,10 +204,40 @@ impl Running for LocalRunning {
         Progress { fraction, rows_scanned: scan.rows_read, tasks_done: 0, tasks_total: 0 }
     }
 
+    fn setbacks(&self) -> Vec<String> {
+        self.setbacks.lock().clone()
+    }
+
+    fn is_large(&self) -> bool {
+        let mut scan = Scan::default();
+        scan.visit(self.plan.as_ref());
+        scan.rows_expected > LARGE_SCAN_ROWS || scan_bytes(self.plan.as_ref()) > LARGE_SCAN_BYTES
+    }
+
     fn cancel(&self) {
         // The work is done by whoever reads the stream; without a context it cannot begin.
         self.context.lock().take();
     }
+}
+
+/// Whether a plan is known to read little and make little of it.
+fn is_light(plan: &dyn ExecutionPlan) -> bool {
+    fn rows_max(plan: &dyn ExecutionPlan) -> Option<u64> {
+        let makes_rows = plan.is::<UnnestExec>()
+            || plan.is::<RecursiveQueryExec>()
+            || plan.is::<CrossJoinExec>()
+            || plan.is::<NestedLoopJoinExec>();
+        if makes_rows {
+            return None;
+        }
+        let children = plan.children();
+        if children.is_empty() {
+            let statistics = StatisticsContext::new().compute(plan, &StatisticsArgs::new()).ok()?;
+            return statistics.num_rows.get_value().map(|rows| *rows as u64);
+        }
+        children.into_iter().try_fold(0, |rows: u64, child| Some(rows.saturating_add(rows_max(child.as_ref())?)))
+    }
+    rows_max(plan).is_some_and(|rows| rows <= LIGHT_ROWS)
 }
 
 /// Rows that the leaves of a plan have given, of those that their statistics promise.

@@ -4,10 +4,13 @@
 //! executors. Nothing above this module asks whether a query is distributed.
 
 mod cooperative;
+mod counted;
 mod explain;
+mod fallback;
 mod local;
 mod mode;
 mod spillable;
+mod stand_in;
 mod views;
 
 use std::sync::Arc;
@@ -16,16 +19,38 @@ use async_trait::async_trait;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::execution::{SendableRecordBatchStream, SessionState};
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::ExecutionPlan;
 
 pub(crate) use cooperative::cooperative;
 pub(crate) use explain::Explained;
+pub(crate) use fallback::{can_fall_back, or_again, with_merge_joins};
 pub use local::LocalExecution;
 pub(crate) use local::run_to_end;
 pub use mode::{Choice, Mode, Modes, cannot_run};
-pub use spillable::spillable;
+pub(crate) use mode::{check_scan, scan_bytes};
 pub(crate) use views::{PlainResult, cast_batch, result_schema, result_stream};
 
 use crate::Result;
+use crate::config::grappe_options;
+use crate::planning::{Size, planned};
+
+/// `plan`, which is about to run and is not planned again, so that it keeps to its memory.
+///
+/// # Errors
+/// Those of building plans: none for a plan that DataFusion made.
+pub fn runnable(plan: Arc<dyn ExecutionPlan>) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
+    spillable::spillable(counted::counted(plan)?)
+}
+
+/// The physical plan, made within the limits of planning.
+///
+/// # Errors
+/// Those of planning.
+pub(crate) async fn physical(state: &Arc<SessionState>, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+    let limits = grappe_options(state.config()).limits;
+    let (state, plan, size) = (Arc::clone(state), plan.clone(), Size::of_plan(plan));
+    planned(&limits, size, async move { Ok(state.create_physical_plan(&plan).await?) }).await
+}
 
 /// A statement to run.
 #[derive(Debug, Clone)]
@@ -118,6 +143,11 @@ pub trait Running: std::fmt::Debug + Send + Sync {
 
     /// How far it is.
     fn progress(&self) -> Progress;
+
+    /// Whether it is known to read much.
+    fn is_large(&self) -> bool {
+        false
+    }
 
     /// What went wrong on the way and was made good, oldest first.
     fn setbacks(&self) -> Vec<String> {

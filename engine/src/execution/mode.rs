@@ -10,8 +10,9 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
 
 use crate::config::{ModeSetting, grappe_options};
-use crate::execution::{Availability, Execution, LocalExecution};
-use crate::{Error, Result};
+use crate::execution::{Availability, Execution, LocalExecution, physical};
+use crate::limits::{LayeredLimits, Limit};
+use crate::{Error, ErrorKind, Result};
 
 /// A way to run a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -53,7 +54,7 @@ pub struct Modes {
 
 impl Default for Modes {
     fn default() -> Self {
-        Self { local: Arc::new(LocalExecution), streamed: None, staged: None }
+        Self { local: Arc::new(LocalExecution::default()), streamed: None, staged: None }
     }
 }
 
@@ -74,17 +75,17 @@ impl Modes {
     /// # Errors
     /// `Unavailable` for a mode that cannot run anything now, saying what to run; `Invalid` for a plan that the mode
     /// asked for cannot run.
-    pub async fn choose(&self, state: &SessionState, plan: &LogicalPlan) -> Result<Choice> {
+    pub async fn choose(&self, state: &Arc<SessionState>, plan: &LogicalPlan) -> Result<Choice> {
         match grappe_options(state.config()).execution_mode {
             ModeSetting::Auto => self.automatic(state, plan).await,
             ModeSetting::Local => Ok(self.local("asked for by grappe.execution_mode")),
-            ModeSetting::Streamed => by_name(self.streamed.as_ref(), Mode::Streamed, plan),
-            ModeSetting::Staged => by_name(self.staged.as_ref(), Mode::Staged, plan),
+            ModeSetting::Streamed => self.on_executors(self.streamed.as_ref(), Mode::Streamed, state, plan).await,
+            ModeSetting::Staged => self.on_executors(self.staged.as_ref(), Mode::Staged, state, plan).await,
         }
     }
 
     /// Small scans and whatever only the coordinator can see stay here; the rest goes to the executors.
-    async fn automatic(&self, state: &SessionState, plan: &LogicalPlan) -> Result<Choice> {
+    async fn automatic(&self, state: &Arc<SessionState>, plan: &LogicalPlan) -> Result<Choice> {
         let Some(staged) = &self.staged else {
             return Ok(self.local("this coordinator takes no executors"));
         };
@@ -95,7 +96,8 @@ impl Modes {
             return Ok(self.local(&reason));
         }
         let limit = grappe_options(state.config()).local_scan_bytes_max;
-        let physical = state.create_physical_plan(plan).await?;
+        let physical = physical(state, plan).await?;
+        check_scan(physical.as_ref(), &grappe_options(state.config()).limits)?;
         let bytes = scan_bytes(physical.as_ref());
         if bytes <= limit {
             let reason = format!("it scans {bytes} bytes, at most grappe.local_scan_bytes_max = {limit}");
@@ -103,6 +105,21 @@ impl Modes {
         }
         let reason = format!("it scans {bytes} bytes, more than grappe.local_scan_bytes_max = {limit}");
         Ok(Choice { execution: Arc::clone(staged), reason })
+    }
+
+    async fn on_executors(
+        &self,
+        execution: Option<&Arc<dyn Execution>>,
+        mode: Mode,
+        state: &Arc<SessionState>,
+        plan: &LogicalPlan,
+    ) -> Result<Choice> {
+        let choice = by_name(execution, mode, plan)?;
+        let limits = grappe_options(state.config()).limits;
+        if limits.limit(Limit::ScanBytes).is_some() {
+            check_scan(physical(state, plan).await?.as_ref(), &limits)?;
+        }
+        Ok(choice)
     }
 
     /// Local, because of `reason`.
@@ -136,8 +153,22 @@ fn missing(mode: Mode) -> Error {
     ))
 }
 
+/// # Errors
+/// `Exhausted` for a plan that scans more than it may.
+pub(crate) fn check_scan(plan: &dyn ExecutionPlan, limits: &LayeredLimits) -> Result<()> {
+    let Some(most) = limits.limit(Limit::ScanBytes) else { return Ok(()) };
+    let bytes = scan_bytes(plan);
+    if bytes <= most {
+        return Ok(());
+    }
+    let name = Limit::ScanBytes;
+    let message =
+        format!("the query would scan {bytes} bytes, more than {name} = {most}: ask for fewer files or parts");
+    Err(Error::new(ErrorKind::Exhausted, message))
+}
+
 /// Bytes of the files and file ranges that a plan scans, after pruning by directory.
-fn scan_bytes(plan: &dyn ExecutionPlan) -> u64 {
+pub(crate) fn scan_bytes(plan: &dyn ExecutionPlan) -> u64 {
     let own = plan
         .downcast_ref::<DataSourceExec>()
         .and_then(|source| source.data_source().downcast_ref::<FileScanConfig>())

@@ -4,36 +4,30 @@
 //! which it computes anew for every batch it merges; and strings as views, of which a merged batch keeps alive every
 //! buffer of every run it was merged from. Either way a sort much larger than its memory fails instead of spilling. So
 //! such a sort is given plain columns: keys are computed before it, views are made strings before it and views after it.
-//!
-//! This is done to plans that are about to run and are not planned again: what a node says of itself stays the same.
 
-use std::fmt::{self, Formatter};
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, FieldRef, Schema};
 use datafusion::common::Result;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::physical_expr::expressions::{CastExpr, Column};
 use datafusion::physical_expr::projection::ProjectionExpr;
 use datafusion::physical_expr::{LexOrdering, PhysicalExpr, PhysicalSortExpr};
-use datafusion::physical_plan::metrics::MetricsSet;
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
-use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, replace_children_if_necessary,
-};
 
+use super::stand_in::{Work, stand_in};
 use crate::Error;
 
 /// `plan`, with its sorts over plain columns.
 ///
 /// # Errors
 /// Those of building plans: none for a plan that DataFusion made.
-pub fn spillable(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+pub(super) fn spillable(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     plan.transform_up(|node| match node.downcast_ref::<SortExec>() {
         Some(sort) if sort.fetch().is_none() && needs_plain_columns(sort) => {
-            Ok(Transformed::yes(Arc::new(PlainSort::new(Arc::clone(&node), sort)?)))
+            Ok(Transformed::yes(stand_in(node, plain_sort)?))
         }
         _ => Ok(Transformed::no(node)),
     })
@@ -54,39 +48,29 @@ fn plain_type(data_type: &DataType) -> Option<DataType> {
     }
 }
 
-/// A sort that is `sort` in all respects, but does its work in other types.
-#[derive(Debug)]
-struct PlainSort {
-    sort: Arc<dyn ExecutionPlan>,
-    /// Columns as asked for, over a sort, over plain columns and keys.
-    work: Arc<dyn ExecutionPlan>,
-    /// The sort in `work`.
-    plain: Arc<dyn ExecutionPlan>,
-}
-
-impl PlainSort {
-    fn new(node: Arc<dyn ExecutionPlan>, sort: &SortExec) -> Result<Self> {
-        let schema = sort.input().schema();
-        let mut columns = plain_columns(&schema);
-        let mut keys = Vec::new();
-        for key in sort.expr() {
-            let index = match key.expr.downcast_ref::<Column>() {
-                Some(column) => column.index(),
-                None => {
-                    columns.push(ProjectionExpr { expr: plain(&key.expr, &schema)?, alias: key_name(columns.len()) });
-                    columns.len() - 1
-                }
-            };
-            let expr = Arc::new(Column::new(&columns[index].alias, index));
-            keys.push(PhysicalSortExpr { expr, options: key.options });
-        }
-        let before = Arc::new(ProjectionExec::try_new(columns, Arc::clone(sort.input()))?);
-        let keys = LexOrdering::new(keys).ok_or_else(|| Error::internal("a sort without keys"))?;
-        let plain: Arc<dyn ExecutionPlan> =
-            Arc::new(SortExec::new(keys, before).with_preserve_partitioning(sort.preserve_partitioning()));
-        let work = Arc::new(ProjectionExec::try_new(original_columns(&schema), Arc::clone(&plain))?);
-        Ok(Self { sort: node, work, plain })
+/// Columns as asked for, over a sort, over plain columns and keys.
+fn plain_sort(node: &Arc<dyn ExecutionPlan>) -> Result<Work> {
+    let sort = node.downcast_ref::<SortExec>().ok_or_else(|| Error::internal("a sort became another node"))?;
+    let schema = sort.input().schema();
+    let mut columns = plain_columns(&schema);
+    let mut keys = Vec::new();
+    for key in sort.expr() {
+        let index = match key.expr.downcast_ref::<Column>() {
+            Some(column) => column.index(),
+            None => {
+                columns.push(ProjectionExpr { expr: plain(&key.expr, &schema)?, alias: key_name(columns.len()) });
+                columns.len() - 1
+            }
+        };
+        let expr = Arc::new(Column::new(&columns[index].alias, index));
+        keys.push(PhysicalSortExpr { expr, options: key.options });
     }
+    let before = Arc::new(ProjectionExec::try_new(columns, Arc::clone(sort.input()))?);
+    let keys = LexOrdering::new(keys).ok_or_else(|| Error::internal("a sort without keys"))?;
+    let measured: Arc<dyn ExecutionPlan> =
+        Arc::new(SortExec::new(keys, before).with_preserve_partitioning(sort.preserve_partitioning()));
+    let plan = Arc::new(ProjectionExec::try_new(original_columns(&schema), Arc::clone(&measured))?);
+    Ok(Work { plan, measured })
 }
 
 /// A name that no column has by accident; only positions count.
@@ -120,57 +104,6 @@ fn columns(schema: &Schema, target: impl Fn(&DataType) -> Option<DataType>) -> V
         ProjectionExpr { expr, alias: field.name().clone() }
     };
     schema.fields().iter().enumerate().map(column).collect()
-}
-
-impl DisplayAs for PlainSort {
-    fn fmt_as(&self, format: DisplayFormatType, f: &mut Formatter<'_>) -> fmt::Result {
-        self.sort.fmt_as(format, f)
-    }
-}
-
-impl ExecutionPlan for PlainSort {
-    fn name(&self) -> &str {
-        self.sort.name()
-    }
-
-    fn downcast_delegate(&self) -> Option<&dyn ExecutionPlan> {
-        Some(self.sort.as_ref())
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        self.sort.properties()
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        self.sort.children()
-    }
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        self.sort.maintains_input_order()
-    }
-
-    fn apply_expressions(
-        &self,
-        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        self.sort.apply_expressions(f)
-    }
-
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        let node = replace_children_if_necessary(Arc::clone(&self.sort), children)?;
-        match node.downcast_ref::<SortExec>() {
-            Some(sort) => Ok(Arc::new(Self::new(Arc::clone(&node), sort)?)),
-            None => Err(Error::internal("a sort became another node").into()),
-        }
-    }
-
-    fn metrics(&self) -> Option<MetricsSet> {
-        self.plain.metrics()
-    }
-
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        self.work.execute(partition, context)
-    }
 }
 
 #[cfg(test)]

@@ -67,6 +67,10 @@ impl Running for PlainResult {
         self.0.progress()
     }
 
+    fn is_large(&self) -> bool {
+        self.0.is_large()
+    }
+
     fn setbacks(&self) -> Vec<String> {
         self.0.setbacks()
     }

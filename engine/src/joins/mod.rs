@@ -20,6 +20,7 @@ use datafusion::optimizer::optimizer::Optimizer;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
 use crate::config::GrappeOptions;
+use crate::planning::timed_rules;
 use group::JoinGroup;
 
 /// An order must be estimated to be better by this factor to replace the one that was written.
@@ -31,7 +32,7 @@ pub(crate) fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let mut rules = Optimizer::new().rules;
     let after = rules.iter().position(|rule| rule.name() == "push_down_filter").map_or(rules.len(), |index| index + 1);
     rules.insert(after, Arc::new(JoinOrder));
-    rules
+    timed_rules(rules)
 }
 
 /// Puts inner joins in the order with the least rows between them.

@@ -9,6 +9,7 @@ use datafusion::sql::sqlparser::ast::{
     Statement as Ast, Truncate,
 };
 
+use crate::limits::Scope;
 use crate::sql::Names;
 use crate::sql::alter::alter_table;
 use crate::sql::time_travel::TravelTo;
@@ -110,6 +111,17 @@ pub(crate) enum Command {
         /// Its name from now on.
         to: SchemaReference,
     },
+    /// `ALTER SYSTEM`, `ALTER GROUP` and `ALTER USER`: a setting, or all, for sessions from now on.
+    Configure {
+        /// For whom.
+        scope: Scope,
+        /// Which; all if there is none.
+        setting: Option<String>,
+        /// Its value; that of the others again if there is none.
+        value: Option<String>,
+    },
+    /// `SHOW LIMITS`.
+    Limits,
     /// `COMMENT ON`.
     Comment {
         /// On what.
@@ -137,6 +149,10 @@ impl Command {
             Self::AlterTable { .. } | Self::RenameTable { .. } => "ALTER TABLE",
             Self::RenameView { .. } | Self::ReplaceView { .. } => "ALTER VIEW",
             Self::RenameSchema { .. } => "ALTER SCHEMA",
+            Self::Configure { scope: Scope::System, .. } => "ALTER SYSTEM",
+            Self::Configure { scope: Scope::Group(_), .. } => "ALTER GROUP",
+            Self::Configure { scope: Scope::User(_), .. } => "ALTER USER",
+            Self::Limits => "SHOW",
             Self::Comment { .. } => "COMMENT",
         }
     }

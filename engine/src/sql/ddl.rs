@@ -1,13 +1,13 @@
 //! Statements that change the catalog.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::MemTable;
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{DFSchema, SchemaReference, TableReference};
+use datafusion::common::{SchemaReference, TableReference};
 use datafusion::execution::SessionState;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::logical_expr::{
@@ -167,7 +167,7 @@ async fn create_view(
     if is_settled(catalog, &name, false, command.or_replace).await? {
         return Ok(());
     }
-    refuse_duplicates(command.input.schema())?;
+    refuse_duplicates(command.input.schema().as_arrow())?;
     refuse_what_a_view_cannot_read(catalog, state, &name, &command.input, reads_temporary).await?;
     // A view that cannot be planned is refused now and not when it is first read.
     state.optimize(&command.input)?;
@@ -217,7 +217,7 @@ async fn create_memory_table(catalog: &SessionCatalog, state: &SessionState, com
     if is_settled(catalog, &name, command.if_not_exists, command.or_replace).await? {
         return Ok(());
     }
-    refuse_duplicates(command.input.schema())?;
+    refuse_duplicates(command.input.schema().as_arrow())?;
     let plan = state.create_physical_plan(&command.input).await?;
     let schema = table_schema(&command.input, &plan.schema());
     let consumer = MemoryConsumer::new(format!("table {name}"));
@@ -286,8 +286,9 @@ async fn drop_table(
     }
 }
 
-pub(crate) fn refuse_duplicates(schema: &DFSchema) -> Result<()> {
-    let mut seen = std::collections::HashSet::new();
+/// A table with two columns of one name could be made, and not read.
+pub(crate) fn refuse_duplicates(schema: &Schema) -> Result<()> {
+    let mut seen = HashSet::new();
     match schema.fields().iter().find(|field| !seen.insert(field.name())) {
         Some(field) => Err(Error::invalid(format!("column \"{}\" appears twice; give one another name", field.name()))),
         None => Ok(()),

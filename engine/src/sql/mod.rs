@@ -4,6 +4,7 @@ mod alter;
 mod called;
 mod command;
 mod ddl;
+mod expansion;
 mod insert;
 mod names;
 mod parser;
@@ -26,13 +27,14 @@ mod walk;
 pub(crate) use called::only_called;
 pub(crate) use command::{AnalyzedColumns, Command, Commented, NewColumn, TableChange};
 pub(crate) use ddl::{is_settled, new_name, refuse_duplicates, run_ddl, table_name, table_schema};
+pub(crate) use expansion::{refuse_columns, refuse_explosions};
 pub(crate) use insert::refuse_insert_clauses;
 pub(crate) use names::Names;
 pub(crate) use parser::Parsed;
 pub(crate) use placeholders::{bind, bind_row, number_placeholders, parameters};
 pub(crate) use prepared::PreparedPlans;
 pub(crate) use refused::refuse_what_would_be_wrong;
-pub(crate) use settings::{reset_setting, set_setting};
+pub(crate) use settings::{checked_key, reset_setting, set_setting};
 pub(crate) use show::rewrite_show;
 pub use statement::{Effect, Statement};
 pub(crate) use subqueries::{name_subquery_columns, nullable_values};
@@ -45,6 +47,7 @@ pub(crate) use time_travel::{TravelTo, take_versions};
 use datafusion::execution::SessionState;
 use datafusion::sql::parser::Statement as Syntax;
 
+use crate::config::grappe_options;
 use crate::{Error, Result};
 
 /// The one statement in `sql`, ours or DataFusion's.
@@ -53,7 +56,8 @@ use crate::{Error, Result};
 /// `Invalid`, with the place, for a syntax error, for nothing, and for more than one statement.
 pub(crate) fn parse(state: &SessionState, sql: &str) -> Result<Parsed> {
     let options = state.config_options();
-    parser::parse(sql, Names::of(options), options.sql_parser.recursion_limit.get())
+    let limits = grappe_options(state.config()).limits;
+    parser::parse(sql, Names::of(options), options.sql_parser.recursion_limit.get(), &limits)
 }
 
 /// The one statement in `sql`, which DataFusion plans: a statement that was kept.

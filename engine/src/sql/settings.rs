@@ -3,7 +3,8 @@
 use datafusion::config::ConfigField;
 use datafusion::prelude::SessionConfig;
 
-use crate::config::{CATALOG, is_process_setting};
+use crate::config::{CATALOG, GrappeOptions, grappe_options, is_process_setting};
+use crate::limits::{Limit, Reach, SetBy, parse};
 use crate::nearest::suggestion;
 use crate::{Error, ErrorKind, Result};
 
@@ -12,9 +13,11 @@ use crate::{Error, ErrorKind, Result};
 /// # Errors
 /// `Invalid` for an unknown key or a bad value, `Denied` for a key of the process.
 pub(crate) fn set_setting(config: &mut SessionConfig, key: &str, value: &str) -> Result<()> {
-    let key = full_key(key);
-    refuse_process_setting(&key)?;
-    refuse_unknown(config, &key)?;
+    let key = checked_key(config, key)?;
+    if let Some(limit) = limit_of(&key) {
+        refuse_beyond_ceiling(config, limit, parse(limit, value)?)?;
+    }
+    refuse_senseless(&key, value)?;
     if key == "datafusion.catalog.default_catalog" && value != CATALOG {
         return Err(Error::not_found(format!("there is no catalog \"{value}\"; the only one is \"{CATALOG}\"")));
     }
@@ -26,13 +29,61 @@ pub(crate) fn set_setting(config: &mut SessionConfig, key: &str, value: &str) ->
 /// # Errors
 /// As [`set_setting`].
 pub(crate) fn reset_setting(config: &mut SessionConfig, defaults: &SessionConfig, key: &str) -> Result<()> {
-    let key = full_key(key);
-    refuse_process_setting(&key)?;
-    refuse_unknown(config, &key)?;
+    let key = checked_key(config, key)?;
+    if let Some(limit) = limit_of(&key) {
+        let mut options = grappe_options(config);
+        options.limits.session.set(limit, None);
+        config.options_mut().extensions.insert::<GrappeOptions>(options);
+        return Ok(());
+    }
     let default = defaults.options().entries().into_iter().find(|entry| entry.key == key);
     match default.and_then(|entry| entry.value) {
         Some(value) => Ok(config.options_mut().set(&key, &value)?),
         None => Ok(config.options_mut().reset(&key)?),
+    }
+}
+
+/// The full name of a setting that sessions have.
+///
+/// # Errors
+/// `Invalid` for one that there is not, `Denied` for one of the process.
+pub(crate) fn checked_key(config: &SessionConfig, key: &str) -> Result<String> {
+    let key = full_key(key);
+    refuse_process_setting(&key)?;
+    refuse_unknown(config, &key)?;
+    Ok(key)
+}
+
+/// What costs memory before there is any work: more of it helps nobody.
+const MOST: [(&str, usize); 2] =
+    [("datafusion.execution.target_partitions", 512), ("datafusion.execution.batch_size", 1 << 18)];
+
+fn refuse_senseless(key: &str, value: &str) -> Result<()> {
+    match MOST.iter().find(|(name, _)| *name == key) {
+        Some((_, most)) if value.trim().parse::<usize>().is_ok_and(|value| value > *most) => {
+            Err(Error::invalid(format!("{key} can be at most {most}, not {value}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn limit_of(key: &str) -> Option<Limit> {
+    Limit::named(key.strip_prefix("grappe.")?)
+}
+
+/// A session asks for less than it is allowed, not for more.
+fn refuse_beyond_ceiling(config: &SessionConfig, limit: Limit, value: u64) -> Result<()> {
+    let denied = |reason: String| Err(Error::new(ErrorKind::Denied, reason));
+    if limit.facts().reach != Reach::Query {
+        let whose = if limit.facts().reach == Reach::User { "ALTER USER or ALTER GROUP" } else { "ALTER SYSTEM" };
+        return denied(format!("{limit} is not a session's to set: use {whose}"));
+    }
+    match grappe_options(config).limits.ceiling(limit) {
+        Some((most, by)) if value == 0 || value > most => {
+            let by = if by == SetBy::System { "the system".to_owned() } else { format!("the {}", by.name()) };
+            denied(format!("{limit} can be at most {most} here, which is set for {by}, not {value}"))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -77,6 +128,27 @@ mod tests {
     fn the_memory_of_the_process_is_not_a_sessions_to_set() {
         let error = set_setting(&mut session_config(2), "datafusion.runtime.memory_limit", "1T").unwrap_err();
         assert_eq!(error.kind, ErrorKind::Denied);
+    }
+
+    #[test]
+    fn a_session_asks_for_less_than_it_may_have() {
+        let mut config = session_config(2);
+        set_setting(&mut config, "grappe.result_rows_max", "10").unwrap();
+        let mut options = grappe_options(&config);
+        assert_eq!(options.limits.in_force(Limit::ResultRows), (10, SetBy::Session));
+        options.limits.user.set(Limit::ResultRows, Some(5));
+        config.options_mut().extensions.insert::<GrappeOptions>(options);
+        for value in ["6", "0"] {
+            let error = set_setting(&mut config, "grappe.result_rows_max", value).unwrap_err();
+            assert!(error.message.contains("at most 5 here, which is set for the user"), "{}", error.message);
+        }
+        set_setting(&mut config, "grappe.result_rows_max", "4").unwrap();
+        reset_setting(&mut config, &session_config(2), "grappe.result_rows_max").unwrap();
+        assert_eq!(grappe_options(&config).limits.in_force(Limit::ResultRows), (5, SetBy::User));
+        let error = set_setting(&mut config, "grappe.queries_running_max", "1").unwrap_err();
+        assert!(error.message.contains("ALTER SYSTEM"), "{}", error.message);
+        let error = set_setting(&mut config, "datafusion.execution.batch_size", "1000000000").unwrap_err();
+        assert!(error.message.contains("at most"), "{}", error.message);
     }
 
     #[test]

@@ -4,9 +4,12 @@ use std::sync::{Arc, Weak};
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::Schema;
+use datafusion::catalog::information_schema::INFORMATION_SCHEMA;
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{DdlStatement, LogicalPlan, Statement as SessionStatement, WriteOp};
 
+use crate::catalog::SYSTEM_SCHEMA;
 use crate::execution::{Watch, result_schema};
 use crate::sql::{Command, TableClauses, bind, bind_row, parameters};
 use crate::{Error, Result};
@@ -99,6 +102,20 @@ impl Statement {
             LogicalPlan::Analyze(analyze) => Self { plan: analyze.input.as_ref().clone(), ..self.clone() }.effect(),
             _ => Effect::None,
         }
+    }
+
+    /// Whether it reads no tables but those that tell of the system itself: it need not wait for others.
+    pub fn is_light(&self) -> bool {
+        const OF_SYSTEM: [&str; 3] = [SYSTEM_SCHEMA, INFORMATION_SCHEMA, "pg_catalog"];
+        let mut is_light = !self.command.as_ref().is_some_and(|command| command.changes_rows());
+        // Looking fails nowhere.
+        let _ = self.plan.apply_with_subqueries(|node| {
+            if let LogicalPlan::TableScan(scan) = node {
+                is_light &= scan.table_name.schema().is_some_and(|schema| OF_SYSTEM.contains(&schema));
+            }
+            Ok(if is_light { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
+        });
+        is_light
     }
 
     /// The command tag, as psql shows it after a statement.

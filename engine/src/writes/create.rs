@@ -43,7 +43,7 @@ impl Session {
         if is_settled(&catalog, &name, command.if_not_exists, command.or_replace).await? {
             return Ok(None);
         }
-        refuse_duplicates(command.input.schema())?;
+        refuse_duplicates(command.input.schema().as_arrow())?;
         let change = Change { session: self, query_id, statement, name: command.name.clone() };
         let new = change.new_table(&name, command)?;
         if !new.definition.is_managed {

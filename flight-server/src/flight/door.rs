@@ -20,8 +20,10 @@ use crate::flight::actions::ACTIONS;
 use crate::flight::info::{poll_info, statement_handle};
 use crate::flight::service::substrait;
 use crate::flight::status::status;
-use crate::query::{Query, result_of_writing};
+use crate::query::Query;
 use crate::submission::Submission;
+use crate::summary::result_of_writing;
+use crate::waiting::Polled;
 
 /// How long a poll waits for news before it answers "still running".
 const POLL_SECONDS: Duration = Duration::from_secs(1);
@@ -70,6 +72,7 @@ impl FlightService for Door {
     /// Starts a statement, or tells how far one is. A statement that has settled is answered at once.
     async fn poll_flight_info(&self, request: Request<FlightDescriptor>) -> Result<Response<PollInfo>, Status> {
         let query = self.polled(&request)?;
+        let _polled = Polled::new(&query);
         match tokio::time::timeout(POLL_SECONDS, query.settled()).await {
             Ok(settled) => settled.map_err(status)?,
             Err(_still_running) => {}

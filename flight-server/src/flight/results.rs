@@ -74,16 +74,20 @@ pub(crate) fn watched(
     stream::unfold(Some((guard, batches.boxed())), |state| async move {
         let (mut guard, mut batches) = state?;
         let cancelled = guard.query.cancellation();
+        guard.query.is_asked();
         let next = tokio::select! {
             biased;
             () = cancelled.cancelled() => Some(Err(guard.query.outcome().err().unwrap_or_else(Error::cancelled))),
             next = batches.next() => next,
         };
         match next {
-            Some(Ok(batch)) => {
-                guard.query.add_rows(batch.num_rows() as u64);
-                Some((Ok(batch), Some((guard, batches))))
-            }
+            Some(Ok(batch)) => match guard.query.add_rows(&batch) {
+                Ok(()) => Some((Ok(batch), Some((guard, batches)))),
+                Err(error) => {
+                    guard.query.stop(error.clone());
+                    Some((Err(error), None))
+                }
+            },
             Some(Err(error)) => {
                 guard.query.end(Err(error.clone()));
                 Some((Err(error), None))

@@ -37,10 +37,11 @@ use crate::flight::status::status;
 use crate::flight::types::xdbc_types;
 use crate::flight::{actions, ingest, keys, metadata};
 use crate::queries::{Queries, is_order};
-use crate::query::{CancelOnDrop, Query, Reading};
+use crate::query::{Query, Reading};
 use crate::sessions::{Sessions, caller};
 use crate::submission::Submission;
 use crate::tickets::{Claims, Tickets};
+use crate::waiting::CancelOnDrop;
 
 type Messages = <Service as FlightService>::DoGetStream;
 type HandshakeStream = Pin<Box<dyn Stream<Item = Result<HandshakeResponse, Status>> + Send>>;

@@ -12,8 +12,9 @@ use crate::postgres::command::Command;
 use crate::postgres::conversation::Conversation;
 use crate::postgres::errors::{Failure, Refusal};
 use crate::postgres::rows::{Columns, Deadline, Rows, one_text};
-use crate::query::{CancelOnDrop, Query};
+use crate::query::Query;
 use crate::submission::Submission;
+use crate::waiting::CancelOnDrop;
 
 /// Tags of statements that change the session only, so that nothing of them could be undone.
 const HARMLESS_TAGS: [&str; 6] = ["SET", "RESET", "PREPARE", "DEALLOCATE", "CANCEL QUERY", "EXECUTE"];

@@ -26,7 +26,8 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use engine::distributed::pulse::TaskPulse;
 use engine::distributed::wire::read_error;
-use engine::{Error, Progress};
+use engine::limits::Limit;
+use engine::{Error, ErrorKind, Progress};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -103,6 +104,9 @@ struct Tasks {
     executors: HashSet<String>,
     first_error: Option<Error>,
     rows_scanned: u64,
+    /// Bytes that its stages have written for each other, and how many they may.
+    shuffle_bytes: u64,
+    shuffle_bytes_max: Option<u64>,
     changed: Instant,
     stages: HashMap<u32, StageReports>,
 }
@@ -124,6 +128,8 @@ impl Default for Job {
             executors: HashSet::new(),
             first_error: None,
             rows_scanned: 0,
+            shuffle_bytes: 0,
+            shuffle_bytes_max: None,
             changed: Instant::now(),
             stages: HashMap::new(),
         };
@@ -193,6 +199,16 @@ impl Job {
         Progress { fraction: None, rows_scanned: tasks.rows_scanned, tasks_done: done, tasks_total: total }
     }
 
+    /// Stops the job when its stages have written more for each other.
+    pub(crate) fn limit_shuffle(&self, bytes_max: u64) {
+        let mut tasks = self.tasks.lock();
+        tasks.shuffle_bytes_max = Some(bytes_max);
+        if let Some(error) = tasks.excess() {
+            drop(tasks);
+            self.advance(Phase::Failed(error));
+        }
+    }
+
     fn advance(&self, next: Phase) {
         self.phase.send_if_modified(|phase| {
             let is_open = !phase.is_final();
@@ -232,8 +248,13 @@ impl Job {
             return false;
         }
         tasks.note_stage(report);
+        if let Some(error) = tasks.excess() {
+            drop(tasks);
+            self.advance(Phase::Failed(error));
+            return true;
+        }
         if let Some(task_status::Status::Failed(failure)) = &report.status {
-            let lost = tasks.note_failure(failure);
+            let lost = tasks.note_failure(failure, report.stage_id);
             drop(tasks);
             if let Some(reason) = lost {
                 self.give_up(reason);
@@ -270,19 +291,29 @@ impl Tasks {
         if let Some(task_status::Status::Successful(success)) = &report.status {
             let files = success.partitions.iter().filter(|file| file.num_bytes > 0).count();
             stage.files.insert(report.task_id, (success.executor_id.clone(), files));
+            self.shuffle_bytes += success.partitions.iter().map(|file| file.num_bytes).sum::<u64>();
         }
     }
 
+    /// The error of a job that has written more than it may.
+    fn excess(&self) -> Option<Error> {
+        let most = self.shuffle_bytes_max.filter(|most| self.shuffle_bytes > *most)?;
+        let (bytes, name) = (self.shuffle_bytes, Limit::Shuffle);
+        let message =
+            format!("the stages of the query have written {bytes} bytes for each other, more than {name} = {most}");
+        Some(Error::new(ErrorKind::Exhausted, message))
+    }
+
     /// Keeps the error that fails the job; returns a reason if the job cannot recover from the failure.
-    fn note_failure(&mut self, failure: &FailedTask) -> Option<String> {
+    fn note_failure(&mut self, failure: &FailedTask, stage: u32) -> Option<String> {
         match failure.failed_reason {
             Some(FailedReason::FetchPartitionError(_)) => Some("shuffle files were lost".to_owned()),
             Some(FailedReason::ExecutionError(_) | FailedReason::IoError(_)) => {
-                self.first_error.get_or_insert_with(|| error_of(failure));
+                self.first_error.get_or_insert_with(|| error_of(failure, stage));
                 None
             }
             Some(FailedReason::ResultLost(_)) => {
-                let error = self.first_error.get_or_insert_with(|| error_of(failure));
+                let error = self.first_error.get_or_insert_with(|| error_of(failure, stage));
                 Some(format!("an executor cannot keep its results: {}", error.message))
             }
             _ => None,
@@ -291,8 +322,10 @@ impl Tasks {
 }
 
 /// What a task says went wrong.
-fn error_of(failure: &FailedTask) -> Error {
-    read_error(&failure.error).unwrap_or_else(|| Error::internal(failure.error.clone()))
+fn error_of(failure: &FailedTask, stage: u32) -> Error {
+    let error = read_error(&failure.error).unwrap_or_else(|| Error::internal(failure.error.clone()));
+    // What a limit was reached in, operators say; which of them, only with the stage.
+    if error.kind == ErrorKind::Exhausted { error.context(format!("stage {stage}")) } else { error }
 }
 
 /// All jobs that have not been swept.
@@ -550,5 +583,51 @@ mod tests {
         job.is_closed.send_replace(true);
         assert!(!jobs.launched(&task, "another"));
         assert_eq!(job.executors(), HashSet::from(["executor".to_owned()]));
+    }
+
+    fn launched(jobs: &Jobs, executor: &str) -> Arc<Job> {
+        let job = jobs.job(&JobId::new("job".to_owned()));
+        assert!(job.launched((1, 7), executor));
+        job
+    }
+
+    #[test]
+    fn a_task_that_gets_nowhere_breaks_its_job_and_one_that_works_does_not() {
+        let jobs = Jobs::default();
+        let job = launched(&jobs, "a");
+        let pulse = |idle_ms| [TaskPulse { job: "job".to_owned(), stage: 1, task: 7, idle_ms }];
+        let idle_max = Duration::from_secs(60);
+        jobs.check_tasks("a", &pulse(59_000), idle_max);
+        jobs.check_tasks("b", &pulse(61_000), idle_max);
+        // One that has just been sent may be unknown.
+        jobs.check_tasks("a", &[], idle_max);
+        assert!(matches!(*job.phases().borrow(), Phase::Planning));
+        jobs.check_tasks("a", &pulse(61_000), idle_max);
+        let phases = job.phases();
+        let phase = phases.borrow();
+        let Phase::Broken(reason) = &*phase else { panic!("{phase:?}") };
+        assert!(reason.contains("task 7 of stage 1 on a did nothing"), "{reason}");
+    }
+
+    #[test]
+    fn a_task_that_its_executor_has_forgotten_breaks_its_job() {
+        let jobs = Jobs::default();
+        let job = launched(&jobs, "a");
+        let long_ago = Instant::now().checked_sub(UNKNOWN_MAX * 2).unwrap();
+        job.tasks.lock().running.values_mut().for_each(|launch| launch.since = long_ago);
+        jobs.check_tasks("a", &[], Duration::MAX);
+        assert!(matches!(&*job.phases().borrow(), Phase::Broken(reason) if reason.contains("has forgotten task 7")));
+    }
+
+    #[test]
+    fn only_the_death_of_a_full_executor_that_ran_it_is_held_against_a_job() {
+        for (executor, was_full, expected) in [("a", true, Some(true)), ("a", false, Some(false)), ("b", true, None)] {
+            let jobs = Jobs::default();
+            let job = launched(&jobs, "a");
+            jobs.executor_lost(executor, was_full);
+            jobs.executor_lost(executor, was_full);
+            let losses = job.losses().borrow().iter().map(Loss::is_suspicious).collect::<Vec<_>>();
+            assert_eq!(losses, Vec::from_iter(expected), "{executor} {was_full}");
+        }
     }
 }

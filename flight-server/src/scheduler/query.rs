@@ -1,19 +1,24 @@
 //! One staged query: its job, the next job if executors were lost, and the rows.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ballista_core::JobId;
 use ballista_core::serde::protobuf::PartitionLocation;
 use datafusion::arrow::array::{RecordBatch, StringArray};
 use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::tree_node::TreeNode;
 use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, SessionState};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use datafusion::prelude::SessionContext;
-use engine::{Error, ErrorKind, Progress, Result, Running, StartRequest};
+use engine::distributed::profile::without_hash_joins;
+use engine::limits::Limit;
+use engine::{Error, ErrorKind, Progress, Result, Running, StartRequest, grappe_options};
 use futures::StreamExt;
 use parking_lot::Mutex;
 use tokio::sync::mpsc::Sender;
@@ -50,6 +55,8 @@ pub(crate) struct Query {
     progress: Mutex<Progress>,
     history: Mutex<History>,
     cancelled: CancellationToken,
+    /// Whether its joins may no longer keep a side in memory.
+    merges: AtomicBool,
 }
 
 /// One job of a query. It is swept when it is dropped.
@@ -108,6 +115,7 @@ impl Query {
             progress: Mutex::default(),
             history: Mutex::default(),
             cancelled: CancellationToken::new(),
+            merges: AtomicBool::new(false),
         }))
     }
 
@@ -124,6 +132,13 @@ impl Query {
             };
             let reason = match outcome {
                 Ok(()) => return Ok(()),
+                Err(Setback::Error(error)) if !delivered && self.can_fall_back(&error) => {
+                    let note = "its hash joins did not fit in memory: it runs again with merge joins";
+                    tracing::info!(query = %self.id, "{note}");
+                    self.history.lock().setbacks.push(note.to_owned());
+                    self.restart().await?;
+                    continue;
+                }
                 Err(Setback::Error(error)) => return Err(error),
                 Err(Setback::Lost(reason)) => reason,
             };
@@ -134,6 +149,20 @@ impl Query {
             attempts += 1;
             tracing::warn!(query = %self.id, %reason, attempts, "the query is started again");
             self.restart().await?;
+        }
+    }
+
+    /// Whether other joins may need less memory, the first time.
+    fn can_fall_back(&self, error: &Error) -> bool {
+        let is_for_memory = error.kind == ErrorKind::Exhausted && error.message.contains("more memory");
+        is_for_memory && has_join(&self.plan) && !self.merges.swap(true, Ordering::Relaxed)
+    }
+
+    /// The state that the next try is planned with.
+    fn planning_state(&self) -> Cow<'_, SessionState> {
+        match self.merges.load(Ordering::Relaxed) {
+            true => Cow::Owned(without_hash_joins(&self.state)),
+            false => Cow::Borrowed(&self.state),
         }
     }
 
@@ -258,7 +287,7 @@ impl Query {
                 "all executors were lost and none has joined within {wait:?}: run the statement again"
             )));
         }
-        let attempt = submit(&self.cluster, &self.id, &self.state, &self.plan).await?;
+        let attempt = submit(&self.cluster, &self.id, &self.planning_state(), &self.plan).await?;
         if self.cancelled.is_cancelled() {
             return Err(Error::cancelled());
         }
@@ -349,6 +378,11 @@ impl Drop for CloseOnDrop {
     }
 }
 
+fn has_join(plan: &LogicalPlan) -> bool {
+    // Looking fails nowhere.
+    plan.exists(|node| Ok(matches!(node, LogicalPlan::Join(_)))).unwrap_or(false)
+}
+
 async fn submit(cluster: &Arc<Cluster>, query_id: &str, state: &SessionState, plan: &LogicalPlan) -> Result<Attempt> {
     let context = Arc::new(SessionContext::new_with_state(state.clone()));
     let id = cluster
@@ -357,6 +391,9 @@ async fn submit(cluster: &Arc<Cluster>, query_id: &str, state: &SessionState, pl
         .await
         .map_err(|error| Error::internal(format!("the scheduler takes no job: {error}")))?;
     let job = cluster.jobs.job(&id);
+    if let Some(most) = grappe_options(state.config()).limits.limit(Limit::Shuffle) {
+        job.limit_shuffle(most);
+    }
     Ok(Attempt { id, job, cluster: Arc::clone(cluster) })
 }
 

@@ -59,11 +59,13 @@ impl Cluster {
 #[derive(Debug)]
 pub(crate) struct StagedExecution {
     cluster: Arc<Cluster>,
+    /// For what stages cannot run.
+    local: LocalExecution,
 }
 
 impl StagedExecution {
     pub(crate) fn new(cluster: Arc<Cluster>) -> Self {
-        Self { cluster }
+        Self { cluster, local: LocalExecution::default() }
     }
 }
 
@@ -96,7 +98,7 @@ impl Execution for StagedExecution {
             Err(NotStarted::Error(error)) => Err(error),
             Err(NotStarted::Unsuitable(reason)) if is_free_to_choose(&request) => {
                 tracing::info!(query = %request.query_id, %reason, "the query runs in the coordinator");
-                LocalExecution.start(request).await
+                self.local.start(request).await
             }
             Err(NotStarted::Unsuitable(reason)) => Err(cannot_run(Mode::Staged, &reason)),
         }

@@ -32,6 +32,7 @@ use crate::catalog::stored::place::Place;
 use crate::catalog::{
     Catalog, Detail, SchemaSummary, TableDefinition, TableEntry, TableKind, TableName, TableStatistics, TableSummary,
 };
+use crate::limits::{Scope, StoredSetting};
 use crate::{Error, Result};
 
 pub use place::hide_password;
@@ -325,6 +326,33 @@ impl Catalog for StoredCatalog {
     async fn forget_location(&self, location: &str) -> Result<()> {
         let sql = "DELETE FROM locations_to_sweep WHERE location = $1";
         self.database.execute(sql, &[Value::Text(location)]).await.map(|_| ())
+    }
+
+    async fn settings(&self) -> Result<Vec<StoredSetting>> {
+        let rows = self.database.rows("SELECT scope, name, setting, value FROM settings", &[]).await?;
+        let read = |row: &Row| -> sqlx::Result<Option<StoredSetting>> {
+            let (kind, name): (String, String) = (row.get(0)?, row.get(1)?);
+            let Some(scope) = Scope::of_parts(&kind, &name) else { return Ok(None) };
+            Ok(Some(StoredSetting { scope, key: row.get(2)?, value: row.get(3)? }))
+        };
+        rows.iter().filter_map(|row| read(row).map_err(|error| fault(self.place(), error)).transpose()).collect()
+    }
+
+    async fn set_setting(&self, scope: &Scope, key: &str, value: Option<&str>) -> Result<()> {
+        let (kind, name) = scope.parts();
+        let which = [Value::Text(kind), Value::Text(name), Value::Text(key)];
+        let done = match value {
+            Some(value) => {
+                let sql = "INSERT INTO settings (scope, name, setting, value) VALUES ($1, $2, $3, $4) \
+                           ON CONFLICT (scope, name, setting) DO UPDATE SET value = excluded.value";
+                self.database.execute(sql, &[&which[..], &[Value::Text(value)]].concat()).await
+            }
+            None => {
+                let sql = "DELETE FROM settings WHERE scope = $1 AND name = $2 AND setting = $3";
+                self.database.execute(sql, &which).await
+            }
+        };
+        done.map(|_| ())
     }
 }
 

@@ -7,6 +7,7 @@ use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::{keyword, parser_of, significant, syntax_error};
+use crate::limits::Scope;
 use crate::sql::Names;
 use crate::sql::command::{AnalyzedColumns, Command, explained, renamed};
 use crate::sql::time_travel::travel_to;
@@ -55,6 +56,8 @@ enum Form {
     Detail,
     AlterTable,
     AlterView,
+    Configure,
+    Limits,
 }
 
 impl Form {
@@ -69,6 +72,10 @@ impl Form {
             (Keyword::DESCRIBE | Keyword::DESC, Some(Keyword::DETAIL)) if has_name() => Some(Self::Detail),
             (Keyword::ALTER, Some(Keyword::TABLE)) => Some(Self::AlterTable),
             (Keyword::ALTER, Some(Keyword::VIEW)) => Some(Self::AlterView),
+            (Keyword::ALTER, Some(Keyword::SYSTEM | Keyword::GROUP | Keyword::USER | Keyword::ROLE)) => {
+                Some(Self::Configure)
+            }
+            (Keyword::SHOW, _) if words.get(1).is_some_and(|token| is_word(token, "LIMITS")) => Some(Self::Limits),
             _ => is_word(words.first()?, "RESTORE").then_some(Self::Restore),
         }
     }
@@ -83,6 +90,8 @@ impl Form {
             Self::Detail => "DESCRIBE DETAIL t",
             Self::AlterTable => "ALTER TABLE [IF EXISTS] t SET SCHEMA s",
             Self::AlterView => "ALTER VIEW [IF EXISTS] v RENAME TO w",
+            Self::Configure => "ALTER SYSTEM | GROUP g | USER u SET setting = value, or RESET setting | ALL",
+            Self::Limits => "SHOW LIMITS",
         }
     }
 
@@ -126,6 +135,11 @@ fn read(form: Form, parser: &mut Parser<'_>, names: Names) -> Read<Option<Comman
         }
         Form::AlterTable => set_schema(parser, names),
         Form::AlterView => rename_view(parser, names),
+        Form::Configure => configure(parser).map(Some),
+        Form::Limits => {
+            parser.next_token();
+            Ok(Some(Command::Limits))
+        }
     }
 }
 
@@ -228,6 +242,39 @@ fn rename_view(parser: &mut Parser<'_>, names: Names) -> Read<Option<Command>> {
     let view = names.table(&name)?;
     let to = renamed(&view, names.table(&parser.parse_object_name(false)?)?);
     Ok(Some(Command::RenameView { view, if_exists, to }))
+}
+
+/// Names of users and groups are compared as they are written: they are not names in the catalog.
+fn configure(parser: &mut Parser<'_>) -> Read<Command> {
+    let kind = parser.expect_one_of_keywords(&[Keyword::SYSTEM, Keyword::GROUP, Keyword::USER, Keyword::ROLE])?;
+    let scope = match kind {
+        Keyword::SYSTEM => Scope::System,
+        Keyword::GROUP => Scope::Group(parser.parse_identifier()?.value),
+        _ => Scope::User(parser.parse_identifier()?.value),
+    };
+    if parser.parse_keyword(Keyword::RESET) {
+        let setting = if parser.parse_keyword(Keyword::ALL) { None } else { Some(setting(parser)?) };
+        return Ok(Command::Configure { scope, setting, value: None });
+    }
+    parser.expect_keyword(Keyword::SET)?;
+    let setting = Some(setting(parser)?);
+    if !parser.parse_keyword(Keyword::TO) {
+        parser.expect_token(&Token::Eq)?;
+    }
+    let sign = if parser.consume_token(&Token::Minus) { "-" } else { "" };
+    let value = match parser.next_token().token {
+        Token::Number(number, _) => number,
+        Token::SingleQuotedString(text) => text,
+        Token::Word(word) => word.value,
+        other => return Err(Error::invalid(format!("the value of a setting is one word, not {other}")).into()),
+    };
+    Ok(Command::Configure { scope, setting, value: Some(format!("{sign}{value}")) })
+}
+
+fn setting(parser: &mut Parser<'_>) -> Read<String> {
+    let name = parser.parse_object_name(false)?;
+    let parts = name.0.iter().filter_map(|part| part.as_ident()).map(|part| part.value.to_lowercase());
+    Ok(parts.collect::<Vec<_>>().join("."))
 }
 
 fn table_after_keyword(parser: &mut Parser<'_>, names: Names) -> Read<TableReference> {
@@ -366,8 +413,36 @@ mod tests {
     }
 
     #[test]
+    fn settings_are_made_for_system_groups_and_users() {
+        let configure = |scope, setting: Option<&str>, value: Option<&str>| Command::Configure {
+            scope,
+            setting: setting.map(str::to_owned),
+            value: value.map(str::to_owned),
+        };
+        let runtime = "grappe.query_runtime_seconds_max";
+        assert_eq!(
+            command(&format!("ALTER SYSTEM SET {runtime} = 60;")),
+            configure(Scope::System, Some(runtime), Some("60"))
+        );
+        assert_eq!(
+            command("alter group etl set grappe.PRIORITY to low"),
+            configure(Scope::Group("etl".into()), Some("grappe.priority"), Some("low"))
+        );
+        assert_eq!(
+            command("ALTER ROLE \"A b\" SET grappe.scan_bytes_max = '10GB'"),
+            configure(Scope::User("A b".into()), Some("grappe.scan_bytes_max"), Some("10GB"))
+        );
+        assert_eq!(command("ALTER USER ana RESET ALL"), configure(Scope::User("ana".into()), None, None));
+        assert_eq!(command("SHOW LIMITS"), Command::Limits);
+    }
+
+    #[test]
     fn errors_say_what_to_write() {
         for (sql, reason) in [
+            ("ALTER SYSTEM SET a b", "write ALTER SYSTEM"),
+            ("ALTER USER ana PASSWORD 'x'", "write ALTER SYSTEM"),
+            ("ALTER SYSTEM SET a = (1)", "is one word"),
+            ("SHOW LIMITS FOR ana", "write SHOW LIMITS"),
             ("OPTIMIZE", "write OPTIMIZE [TABLE] t"),
             ("OPTIMIZE t ORDER BY a", "write OPTIMIZE [TABLE] t"),
             ("OPTIMIZE t WHERE a = $1", "the WHERE of OPTIMIZE cannot have a parameter in it: write the value"),

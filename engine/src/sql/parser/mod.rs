@@ -7,6 +7,7 @@
 
 mod clauses;
 mod commands;
+mod complexity;
 mod versions;
 
 use datafusion::error::DataFusionError;
@@ -16,6 +17,7 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
+use crate::limits::LayeredLimits;
 use crate::sql::command::{Command, command_of};
 use crate::sql::{Names, types};
 use crate::{Error, Result};
@@ -33,14 +35,16 @@ pub(crate) enum Parsed {
 ///
 /// # Errors
 /// `Invalid`, with the place, for a syntax error, for nothing, and for more than one statement.
-pub(super) fn parse(sql: &str, names: Names, recursion_limit: usize) -> Result<Parsed> {
+pub(super) fn parse(sql: &str, names: Names, recursion_limit: usize, limits: &LayeredLimits) -> Result<Parsed> {
     let mut tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize_with_location().map_err(tokenizer_error)?;
+    complexity::refuse_what_is_too_much(&tokens, limits)?;
     if let Some(command) = commands::written_command(&tokens, names)? {
         return Ok(Parsed::Command(Box::new(command)));
     }
     let clauses = clauses::cut_clauses(&mut tokens)?;
     let versions = versions::cut_versions(&mut tokens)?;
     let mut syntax = one_statement(tokens, recursion_limit)?;
+    complexity::balance(&mut syntax);
     clauses::put_clauses(&mut syntax, clauses)?;
     versions::put_versions(&mut syntax, versions)?;
     types::rename_types(&mut syntax);
@@ -101,7 +105,7 @@ pub(super) mod samples {
 
     /// `sql`, as every session reads it.
     pub(crate) fn read(sql: &str) -> Result<Parsed> {
-        parse(sql, Names::default(), 50)
+        parse(sql, Names::default(), 50, &LayeredLimits::default())
     }
 
     /// A statement for DataFusion.

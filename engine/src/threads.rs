@@ -1,17 +1,18 @@
-//! Threads of one executor: tasks compute on some, everything else happens on another, and a kill ends both.
+//! Threads that compute: whoever serves clients or other processes must not wait for them.
 
 use std::future::Future;
 
-use engine::{Error, ErrorKind, Result};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 
+use crate::{Error, ErrorKind, Result};
+
 /// Stack of a thread: plans are trees, and decoding them is recursive.
-const STACK_BYTES: usize = 16 << 20;
+const STACK_BYTES: usize = 32 << 20;
 
 /// A runtime that goes, with all that runs on it, when it is dropped; also from within another runtime.
 #[derive(Debug)]
-pub(crate) struct Threads {
+pub struct Threads {
     handle: Handle,
     runtime: Option<Runtime>,
 }
@@ -21,7 +22,7 @@ impl Threads {
     ///
     /// # Errors
     /// `Exhausted` if the system gives none.
-    pub(crate) fn start(name: &str, count: usize) -> Result<Self> {
+    pub fn start(name: &str, count: usize) -> Result<Self> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(count.max(1))
             .thread_name(name)
@@ -33,12 +34,12 @@ impl Threads {
     }
 
     /// For those who start work here.
-    pub(crate) fn handle(&self) -> &Handle {
+    pub fn handle(&self) -> &Handle {
         &self.handle
     }
 
     /// Starts `work` here.
-    pub(crate) fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+    pub fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
         self.handle.spawn(work)
     }
 }
