@@ -1,5 +1,6 @@
 //! One connection to a coordinator: over TCP, or over a byte stream inside the process.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_flight::flight_service_client::FlightServiceClient;
@@ -8,11 +9,10 @@ use arrow_flight::{Action, FlightDescriptor};
 use hyper_util::rt::TokioIo;
 use prost::Message;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
 use tonic::Code;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
+use crate::connector::{Connections, connected};
 use crate::credentials::{Authorization, Credentials, Flight};
 use crate::error::root_cause;
 use crate::query::Query;
@@ -41,6 +41,7 @@ impl Default for ConnectOptions {
 #[derive(Debug, Clone)]
 pub struct Client {
     flight: Flight,
+    connections: Arc<Connections>,
 }
 
 impl Client {
@@ -54,10 +55,11 @@ impl Client {
         let authorization = Authorization::of(options.credentials.as_ref())?;
         let endpoint =
             endpoint(url, options.tls_ca.as_deref())?.connect_timeout(Duration::from_secs(options.connect_seconds_max));
-        let channel = connected(&endpoint, url).await.map_err(|error| {
+        let connections = Arc::default();
+        let channel = connected(&endpoint, addresses(url), Arc::clone(&connections)).await.map_err(|error| {
             Error::new(ErrorKind::Connection, format!("could not connect to {url}: {}", root_cause(&error)))
         })?;
-        let client = Self::over(channel, authorization.clone(), options);
+        let client = Self { connections, ..Self::over(channel, authorization.clone(), options) };
         if authorization.is_there() {
             client.check_credentials(url).await?;
         }
@@ -108,43 +110,24 @@ impl Client {
         Query::start(self.flight.clone(), descriptor).await
     }
 
+    /// How many connections have ended so far. The next one is made when it is needed, and is another session.
+    pub fn connections_lost(&self) -> u64 {
+        self.connections.lost()
+    }
+
     fn over(channel: Channel, authorization: Authorization, options: &ConnectOptions) -> Self {
         let flight = FlightServiceClient::with_interceptor(channel, authorization)
             .max_decoding_message_size(options.message_bytes_max)
             .max_encoding_message_size(options.message_bytes_max);
-        Self { flight }
+        Self { flight, connections: Arc::default() }
     }
 }
 
-async fn connected(endpoint: &Endpoint, url: &str) -> Result<Channel, tonic::transport::Error> {
-    let Some(addresses) = several(url) else { return endpoint.connect().await };
-    let connector = tower::service_fn(move |_| {
-        let addresses = addresses.clone();
-        async move { first_that_answers(&addresses).await.map(TokioIo::new) }
-    });
-    endpoint.connect_with_connector(connector).await
-}
-
-async fn first_that_answers(addresses: &[String]) -> std::io::Result<TcpStream> {
-    let mut failed = std::io::Error::other("no address is given");
-    for address in addresses {
-        match timeout(ANSWER_TIME_MAX, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => return stream.set_nodelay(true).map(|()| stream),
-            Ok(Err(error)) => failed = error,
-            Err(_) => failed = std::io::ErrorKind::TimedOut.into(),
-        }
-    }
-    Err(failed)
-}
-
-/// The addresses of a URL that names more than one.
-fn several(url: &str) -> Option<Vec<String>> {
+/// The addresses that a URL names.
+fn addresses(url: &str) -> Vec<String> {
     let addresses = url.split_once("://").map_or(url, |(_, addresses)| addresses).trim_end_matches('/');
-    addresses.contains(',').then(|| addresses.split(',').map(|address| address.trim().to_owned()).collect())
+    addresses.split(',').map(|address| address.trim().to_owned()).collect()
 }
-
-/// How long one of several addresses may take to answer before the next is tried.
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// HTTP/2 flow control window of the in-process connection: one large batch, so that a reader never waits for credit.
 const EMBEDDED_WINDOW_BYTES: u32 = 8 << 20;

@@ -4,11 +4,14 @@
 //! benchmarks need must be in the protocol, so that any other client can have it too.
 
 mod connection;
+mod connector;
 mod credentials;
 mod error;
 mod query;
+mod retry;
 
 pub use connection::{Client, ConnectOptions};
 pub use credentials::Credentials;
 pub use error::{Error, ErrorKind, Position};
 pub use query::{BatchStream, Canceller, Progress, ProgressWatch, Query};
+pub use retry::{Retrying, Told, Tries};

@@ -44,8 +44,8 @@ pub use config::{CATALOG, GrappeOptions, ModeSetting, Priority, SCHEMA, grappe_o
 pub use engine::{Engine, EngineOptions, Warehouse, runtime};
 pub use error::{Error, ErrorKind, Position, Result, panicked};
 pub use execution::{
-    Availability, Choice, Execution, LocalExecution, Mode, Modes, Progress, Running, StartRequest, Watch, cannot_run,
-    runnable,
+    Availability, Choice, Execution, LocalExecution, Mode, Modes, Progress, Running, StartRequest, Watch, Work,
+    cannot_run, runnable, stand_in,
 };
 pub use extras::{ExtraSchema, SessionExtras, Spelling};
 pub use ingest::{IfExists, IngestTarget};

@@ -4,7 +4,6 @@
 //! of a task's plan is wrapped: once the token is cancelled, its stream ends with an error, and so does all above it. The
 //! same wrapping counts whether the task gets anywhere.
 
-use std::fmt::{self, Formatter};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -12,14 +11,11 @@ use std::task::{Context, Poll};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::Result;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext};
-use datafusion::physical_plan::metrics::MetricsSet;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, PhysicalExpr, PlanProperties, replace_children_if_necessary,
-};
-use engine::Error;
+use datafusion::physical_plan::{ExecutionPlan, replace_children_if_necessary};
+use engine::{Error, Work, stand_in};
 use futures::{Stream, StreamExt};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
@@ -40,79 +36,38 @@ pub(crate) fn cancellable(plan: Arc<dyn ExecutionPlan>, control: &TaskControl) -
         .children()
         .into_iter()
         .map(|child| {
-            let wrap = |node: Arc<dyn ExecutionPlan>| {
-                let wrapped = Cancellable { inner: node, control: control.clone(), is_written: false };
-                Ok(Transformed::yes(Arc::new(wrapped) as Arc<dyn ExecutionPlan>))
-            };
-            let inner = Arc::clone(child).map_children(|below| below.transform_up(wrap)).data()?;
-            let top = Cancellable { inner, control: control.clone(), is_written: true };
-            Ok(Arc::new(top) as Arc<dyn ExecutionPlan>)
+            let work = |is_written| Cancellable { control: control.clone(), is_written };
+            let wrap = |node| Ok(Transformed::yes(stand_in(node, work(false))));
+            let top = Arc::clone(child).map_children(|below| below.transform_up(wrap)).data()?;
+            Ok(stand_in(top, work(true)))
         })
         .collect::<Result<Vec<_>>>()?;
     replace_children_if_necessary(plan, children)
 }
 
-/// A node that is the wrapped one in all respects, but whose streams end when the token is cancelled.
-#[derive(Debug)]
+/// Ends the streams of its node when the token is cancelled.
+#[derive(Debug, Clone)]
 struct Cancellable {
-    inner: Arc<dyn ExecutionPlan>,
     control: TaskControl,
-    /// Whether its batches go to a shuffle file next.
+    /// Whether the batches go to a shuffle file next.
     is_written: bool,
 }
 
-impl DisplayAs for Cancellable {
-    fn fmt_as(&self, format: DisplayFormatType, f: &mut Formatter<'_>) -> fmt::Result {
-        self.inner.fmt_as(format, f)
-    }
-}
-
-impl ExecutionPlan for Cancellable {
-    fn name(&self) -> &str {
-        self.inner.name()
+impl Work for Cancellable {
+    fn over(&self, _: &Arc<dyn ExecutionPlan>) -> Result<Self> {
+        Ok(self.clone())
     }
 
-    fn downcast_delegate(&self) -> Option<&dyn ExecutionPlan> {
-        Some(self.inner.as_ref())
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        self.inner.properties()
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        self.inner.children()
-    }
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        self.inner.maintains_input_order()
-    }
-
-    fn apply_expressions(
+    fn execute(
         &self,
-        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        self.inner.apply_expressions(f)
-    }
-
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        let inner = replace_children_if_necessary(Arc::clone(&self.inner), children)?;
-        Ok(Arc::new(Self { inner, control: self.control.clone(), is_written: self.is_written }))
-    }
-
-    fn metrics(&self) -> Option<MetricsSet> {
-        self.inner.metrics()
-    }
-
-    fn fetch(&self) -> Option<usize> {
-        self.inner.fetch()
-    }
-
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let mut inner = self.inner.execute(partition, context)?;
+        node: &Arc<dyn ExecutionPlan>,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        let mut inner = node.execute(partition, context)?;
         if self.is_written {
             let compacted = inner.map(|batch| compact(batch?));
-            inner = Box::pin(RecordBatchStreamAdapter::new(self.inner.schema(), compacted));
+            inner = Box::pin(RecordBatchStreamAdapter::new(node.schema(), compacted));
         }
         let cancelled = Box::pin(self.control.token.clone().cancelled_owned());
         let activity = Arc::clone(&self.control.activity);

@@ -2,7 +2,6 @@
 //!
 //! What comes from other executors is checked there ([`crate::shuffle`]).
 
-use std::fmt::{self, Formatter};
 use std::sync::Arc;
 
 use ballista_core::client_pool::BallistaClientPool;
@@ -11,14 +10,13 @@ use ballista_core::execution_plans::{RangeShuffleReaderExec, ShuffleReaderExec};
 use ballista_core::serde::protobuf::FailedTask;
 use ballista_core::serde::protobuf::failed_task::FailedReason;
 use ballista_core::serde::scheduler::PartitionLocation;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Result, internal_err};
+use datafusion::common::Result;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_plan::metrics::MetricsSet;
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PhysicalExpr, PlanProperties};
-use engine::Error;
+use engine::{Error, Work, stand_in};
 use futures::TryStreamExt;
 
 use crate::checksums::{Checksums, ShufflePart};
@@ -49,18 +47,15 @@ impl Reads {
                 return Ok(Transformed::no(node));
             };
             let checksums = Arc::clone(&self.checksums);
-            Ok(Transformed::yes(Arc::new(CheckedRead { reader, locations, is_broadcast, checksums }) as _))
+            Ok(Transformed::yes(stand_in(reader, CheckedRead { locations, is_broadcast, checksums })))
         })
         .data()
     }
 }
 
-/// A shuffle reader that reads only what its writer wrote.
-///
-/// It shows no child and is no reader to a downcast: Ballista would take the reader out and put it in its place.
-#[derive(Debug)]
+/// Lets a shuffle reader read only what its writer wrote.
+#[derive(Debug, Clone)]
 struct CheckedRead {
-    reader: Arc<dyn ExecutionPlan>,
     /// Of each partition.
     locations: Vec<Vec<PartitionLocation>>,
     /// Whether every partition reads the first one's locations.
@@ -68,44 +63,23 @@ struct CheckedRead {
     checksums: Arc<Checksums>,
 }
 
-impl DisplayAs for CheckedRead {
-    fn fmt_as(&self, format: DisplayFormatType, f: &mut Formatter<'_>) -> fmt::Result {
-        self.reader.fmt_as(format, f)
-    }
-}
+impl Work for CheckedRead {
+    /// Ballista would take a reader that it finds out and put it in place of this.
+    const SHOWS_NODE: bool = false;
 
-impl ExecutionPlan for CheckedRead {
-    fn name(&self) -> &str {
-        self.reader.name()
+    fn over(&self, _: &Arc<dyn ExecutionPlan>) -> Result<Self> {
+        Ok(self.clone())
     }
 
-    fn properties(&self) -> &Arc<PlanProperties> {
-        self.reader.properties()
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        Vec::new()
-    }
-
-    fn apply_expressions(
+    fn execute(
         &self,
-        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        self.reader.apply_expressions(f)
-    }
-
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        if children.is_empty() { Ok(self) } else { internal_err!("a shuffle read has no children") }
-    }
-
-    fn metrics(&self) -> Option<MetricsSet> {
-        self.reader.metrics()
-    }
-
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        reader: &Arc<dyn ExecutionPlan>,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
         let index = if self.is_broadcast { 0 } else { partition };
         let locations = self.locations.get(index).cloned().unwrap_or_default();
-        let (reader, checksums) = (Arc::clone(&self.reader), Arc::clone(&self.checksums));
+        let (schema, reader, checksums) = (reader.schema(), Arc::clone(reader), Arc::clone(&self.checksums));
         let batches = futures::stream::once(async move {
             tokio::task::spawn_blocking(move || check_all(&checksums, &locations))
                 .await
@@ -113,7 +87,7 @@ impl ExecutionPlan for CheckedRead {
             reader.execute(partition, context)
         });
         let batches = batches.try_flatten().map_err(unread);
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.reader.schema(), batches)))
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, batches)))
     }
 }
 

@@ -134,6 +134,7 @@ impl Coordinator {
         }
         let untouched_for = Duration::from_secs(options.sweep_after_seconds);
         coordinator.spawn(sweep_orphans(Arc::clone(&shared.engine), shared.stored.clone(), untouched_for));
+        coordinator.spawn(follow_rules(Arc::clone(&shared.engine)));
         coordinator.spawn(sweep(shared));
         Ok(coordinator)
     }
@@ -449,12 +450,20 @@ async fn sweep(shared: Shared) {
                 shared.authentication.forget_idle();
                 shared.sessions.close_idle();
                 shared.queries.drop_abandoned();
-                // Another coordinator may have changed what the catalog keeps.
-                if let Err(error) = shared.engine.rules().refresh(shared.engine.catalog().as_ref()).await {
-                    tracing::warn!(%error, "settings for users cannot be read");
-                }
             }
             _ = looks.tick() => shared.queries.enforce_limits(),
+        }
+    }
+}
+
+/// Another coordinator may change what the catalog keeps; limits hold while the catalog does not answer.
+async fn follow_rules(engine: Arc<Engine>) {
+    let mut looks = tokio::time::interval(SWEEP_SECONDS);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        looks.tick().await;
+        if let Err(error) = engine.rules().refresh(engine.catalog().as_ref()).await {
+            tracing::warn!(%error, "settings for users cannot be read");
         }
     }
 }

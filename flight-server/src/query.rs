@@ -370,7 +370,7 @@ impl Query {
             details.repeat = None;
         }
         let unread: Vec<_> = details.parts.iter_mut().map(Option::take).collect();
-        let permit = details.turn.give_up();
+        let permit = details.turn.ends();
         drop(details);
         drop((unread, permit));
         self.state.send_replace(state);

@@ -18,6 +18,8 @@ pub(crate) struct Turn {
     pub(crate) limits: LayeredLimits,
     /// Its right to run, while it needs one.
     permit: Option<Permit>,
+    /// Whether it needs none any more.
+    is_over: bool,
     queued_since: Option<Instant>,
     queued: Option<Duration>,
     /// Since when it does not wait for others.
@@ -46,10 +48,14 @@ impl Turn {
     /// It no longer waits.
     ///
     /// # Errors
-    /// That of the queue.
+    /// That of the queue; `Cancelled` if the statement has ended meanwhile, so that the right goes to the next.
     pub(crate) fn ends_waiting(&mut self, permit: Result<Permit>) -> Result<()> {
         self.queued = self.queued_since.map(|since| since.elapsed());
-        self.permit = Some(permit?);
+        let permit = permit?;
+        if self.is_over {
+            return Err(Error::cancelled());
+        }
+        self.permit = Some(permit);
         self.begins();
         Ok(())
     }
@@ -64,9 +70,10 @@ impl Turn {
         self.queued.unwrap_or_else(|| self.queued_since.map_or(Duration::ZERO, |since| since.elapsed()))
     }
 
-    /// Its right to run, for others. To be dropped without a lock.
+    /// The statement has ended. Its right to run, for others.
     #[must_use]
-    pub(crate) fn give_up(&mut self) -> Option<Permit> {
+    pub(crate) fn ends(&mut self) -> Option<Permit> {
+        self.is_over = true;
         self.permit.take()
     }
 
@@ -75,7 +82,7 @@ impl Turn {
     #[must_use]
     pub(crate) fn give_way(&mut self, ready_unread_since: Option<Instant>) -> Option<Permit> {
         let since = self.unread_since.or(ready_unread_since)?;
-        if self.reader_lag + since.elapsed() >= UNREAD_TIME_MAX { self.give_up() } else { None }
+        if self.reader_lag + since.elapsed() >= UNREAD_TIME_MAX { self.permit.take() } else { None }
     }
 
     /// The error of one that has run for too long.
@@ -114,4 +121,38 @@ impl Turn {
 
 fn exceeded(what: &str, limit: Limit, most: u64) -> Error {
     Error::new(ErrorKind::Exhausted, format!("{what} {limit} = {most}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use engine::Priority;
+    use engine::limits::{Limits, Rules};
+    use futures::FutureExt;
+
+    use super::*;
+    use crate::admission::{Admission, Ask};
+
+    #[tokio::test]
+    async fn a_right_that_comes_after_the_end_goes_to_the_next() {
+        let mut one = Limits::default();
+        one.set(Limit::Queries, Some(1));
+        let admission = Admission::new(Rules::new(one, &BTreeMap::new(), Vec::new()).unwrap());
+        let permit = || {
+            let (user, priority, limits) = ("ana".into(), Priority::Normal, LayeredLimits::default());
+            let ask = Ask { id: "1".to_owned(), user, priority, is_large: false, limits };
+            admission.admit(ask).now_or_never()
+        };
+        let mut running = Turn::default();
+        running.ends_waiting(permit().expect("the queue is empty")).unwrap();
+        assert!(permit().is_none());
+        drop(running.ends());
+
+        let mut cancelled = Turn::default();
+        let late = permit().expect("the first has ended");
+        assert!(cancelled.ends().is_none());
+        assert_eq!(cancelled.ends_waiting(late).unwrap_err().kind, ErrorKind::Cancelled);
+        assert!(permit().is_some());
+    }
 }

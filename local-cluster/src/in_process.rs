@@ -114,15 +114,15 @@ impl LocalCluster {
         executor.wait().await
     }
 
-    /// Stops the coordinator and starts another one in its place, on the same cluster port. Executors are left alone.
+    /// Stops the coordinator and starts another one in its place, on the same ports. Executors are left alone.
     ///
     /// # Errors
     /// Those of the coordinator.
     pub async fn restart_coordinator(&mut self) -> Result<(), Error> {
         let Some(coordinator) = self.coordinator.take() else { return Err(no_coordinator()) };
-        let cluster_address = coordinator.cluster_address();
+        let (flight_address, cluster_address) = (coordinator.flight_address(), coordinator.cluster_address());
         coordinator.stop().await?;
-        let options = CoordinatorOptions { cluster_address, ..self.options.coordinator.clone() };
+        let options = CoordinatorOptions { flight_address, cluster_address, ..self.options.coordinator.clone() };
         self.coordinator = Some(Coordinator::start(options).await?);
         Ok(())
     }

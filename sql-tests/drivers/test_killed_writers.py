@@ -23,7 +23,7 @@ class Writer(threading.Thread):
     """Writes until the server is gone: what was done, and what was being done when it went."""
 
     def __init__(self, server, seed):
-        super().__init__()
+        super().__init__(daemon=True)
         self.server, self.random, self.begun = server, random.Random(seed), threading.Event()
         self.done, self.doing = [], None
 

@@ -35,6 +35,8 @@ SIDES = [
     ("result_rows_max", 10, "SELECT count(*) FROM range(11)", "SELECT unnest(range(11))"),
     ("result_bytes_max", 800, "SELECT value FROM range(100)", "SELECT value FROM range(101)"),
     ("query_memory_bytes_max", "'20MB'", GATHER.format(50_000), GATHER.format(1_000_000)),
+    ("select_columns_max", 2, "SELECT 1, 2", "SELECT 1, 2, 3"),
+    ("select_columns_max", 2, "SELECT * FROM (VALUES (1, 2)) AS t", "SELECT * FROM (SELECT 1, 2, 3) AS t"),
     ("plan_nodes_max", 3, "SELECT 1", "SELECT 1 UNION ALL SELECT 2"),
     ("statement_tokens_max", 7, "SELECT 1 + 2", "SELECT 1 + -2"),
     ("expression_depth_max", 10, f"SELECT 1{' + 1' * 10}", f"SELECT 1{' + 1' * 11}"),

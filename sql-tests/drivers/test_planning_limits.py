@@ -218,7 +218,7 @@ class Heavy(threading.Thread):
     """A statement that goes on until it is cancelled, or ends."""
 
     def __init__(self, server, statement):
-        super().__init__()
+        super().__init__(daemon=True)
         self.connection = server.connect()
         self.cursor, self.statement = self.connection.cursor(), statement
         self.start()

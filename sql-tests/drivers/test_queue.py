@@ -42,7 +42,7 @@ class Asked(threading.Thread):
     """A statement that a user asks on a connection and a thread of its own."""
 
     def __init__(self, server, user, statement, **settings):
-        super().__init__()
+        super().__init__(daemon=True)
         self.mark = uuid.uuid4().hex
         self.server, self.user, self.statement, self.settings = server, user, f"{statement} -- {self.mark}", settings
         self.cursor, self.outcome = None, None

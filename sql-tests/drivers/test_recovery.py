@@ -320,6 +320,39 @@ def test_the_shell_repeats_reads_and_nothing_else(nodes):
             assert client.returncode != 0 and "connection" in errors, errors
 
 
+def test_settings_outlive_the_coordinator_that_was_told_them(nodes):
+    flight, cluster = nodes.server("server")
+    nodes.ready("server")
+    command = [BINARY, "--connect", f"grpc://127.0.0.1:{flight}", "-q", "-t", "-A", "--retry-seconds-max", "60"]
+    shell = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=clean_environment(),
+    )
+
+    def answer(statements):
+        shell.stdin.write(statements)
+        shell.stdin.flush()
+        return shell.stdout.readline()
+
+    show = "SHOW grappe.result_rows_max;\n"
+    assert answer(f"SET grappe.result_rows_max = 77;\n{show}") == "grappe.result_rows_max|77\n"
+    for _ in range(2):
+        # Nothing is under way when it dies.
+        nodes.kill("server")
+        nodes.processes["server"].wait(30)
+        nodes.start("server", nodes.processes["server"].args[1:], {})
+        nodes.ready("server")
+        assert answer(show) == "grappe.result_rows_max|77\n"
+    # A statement that writes is not sent before the new session has been told.
+    nodes.kill("server")
+    nodes.processes["server"].wait(30)
+    nodes.start("server", nodes.processes["server"].args[1:], {})
+    nodes.ready("server")
+    assert answer(f"CREATE TABLE kept AS SELECT 1 AS x;\n{show}") == "grappe.result_rows_max|77\n"
+    assert ask(flight, "SELECT x FROM kept") == [(1,)]
+    assert shell.communicate(timeout=30) == ("", "")
+
+
 def test_cpu_stands_still_two_seconds_after_a_cancel(three):
     nodes, flight = three
     client = running(flight, "SELECT count(*) FROM range(0, 100000000000) WHERE sin(value) > 2")

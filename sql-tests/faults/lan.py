@@ -4,6 +4,8 @@ import os
 import subprocess
 
 TABLE = "faults"
+# Which end of a packet is the other host.
+WAYS = {"input": "saddr", "output": "daddr"}
 
 
 def run(*words):
@@ -41,16 +43,16 @@ class Lan:
         """What stands before a command that shall run there."""
         return "ip", "netns", "exec", self.names[host]
 
-    def part(self, host, other):
-        """Nothing goes from one to the other any more, either way; nobody is told."""
-        chains = [("input", "saddr"), ("output", "daddr")]
+    def drop(self, host, other, ways=tuple(WAYS), percent=100):
+        """So many packets between the two get lost on these ways, as the host sees them; nobody is told."""
+        which = "" if percent == 100 else f"numgen random mod 100 < {percent}"
         rules = "\n".join(
-            f"chain {hook} {{ type filter hook {hook} priority 0; ip {side} {other} drop; }}" for hook, side in chains
+            f"chain {way} {{ type filter hook {way} priority 0; ip {WAYS[way]} {other} {which} drop; }}" for way in ways
         )
         run(*self.prefix(host), "nft", f"table inet {TABLE} {{\n{rules}\n}}")
 
     def join(self, host):
-        """Undoes `part`."""
+        """Undoes `drop`."""
         run(*self.prefix(host), "nft", "delete", "table", "inet", TABLE)
 
     def remove(self):

@@ -7,13 +7,20 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
-use datafusion::catalog::information_schema::{INFORMATION_SCHEMA_TABLES, InformationSchemaProvider};
+use datafusion::catalog::information_schema::{
+    INFORMATION_SCHEMA, INFORMATION_SCHEMA_TABLES, InformationSchemaProvider,
+};
 use datafusion::catalog::{CatalogProviderList, MemTable, SchemaProvider, TableProvider};
+use datafusion::common::TableReference;
+use datafusion::datasource::{ViewTable, provider_as_source};
 use datafusion::error::{DataFusionError, Result};
-use datafusion::logical_expr::TableType;
+use datafusion::logical_expr::{LogicalPlanBuilder, TableType};
 
 use crate::catalog::{CatalogView, TableName};
 use crate::config::CATALOG;
+
+/// The table that lists all tables.
+const TABLES: &str = "tables";
 
 /// A constraint of a table.
 #[derive(Debug, Clone)]
@@ -138,6 +145,21 @@ impl InformationSchema {
         let standard = InformationSchemaProvider::new(catalogs).with_table_functions(functions);
         Self { standard, view: Arc::clone(view) }
     }
+
+    /// DataFusion's list of all tables, with ours.
+    async fn all_tables(&self) -> Result<Option<Arc<dyn TableProvider>>> {
+        let Some(standard) = self.standard.table(TABLES).await? else { return Ok(None) };
+        let text = |cell: fn(Ours) -> &'static str| -> ArrayRef {
+            Arc::new(Ours::ALL.into_iter().map(|table| Some(cell(table))).collect::<StringArray>())
+        };
+        let columns = vec![text(|_| CATALOG), text(|_| INFORMATION_SCHEMA), text(Ours::name), text(|_| "VIEW")];
+        let batch = RecordBatch::try_new(standard.schema(), columns)?;
+        let ours = Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?);
+        let name = || TableReference::partial(INFORMATION_SCHEMA, TABLES);
+        let scan = |table| LogicalPlanBuilder::scan(name(), provider_as_source(table), None);
+        let plan = scan(standard)?.union(scan(ours)?.build()?)?.build()?;
+        Ok(Some(Arc::new(ViewTable::new(plan, None))))
+    }
 }
 
 fn ours(name: &str) -> Option<Ours> {
@@ -154,6 +176,7 @@ impl SchemaProvider for InformationSchema {
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
         match ours(name) {
             Some(table) => Ok(Some(table.table(&self.view.constraints().await?)?)),
+            None if name == TABLES => self.all_tables().await,
             None => self.standard.table(name).await,
         }
     }

@@ -5,20 +5,17 @@
 //! its stream is dropped, twice: it is put together in one piece before it is computed.
 
 use std::collections::HashMap;
-use std::fmt::{self, Formatter};
 use std::sync::Arc;
 
 use datafusion::common::Result;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::utils::memory::get_record_batch_memory_size;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::metrics::MetricsSet;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::windows::WindowAggExec;
-use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, replace_children_if_necessary,
-};
+use datafusion::physical_plan::{ExecutionPlan, replace_children_if_necessary};
 use futures::TryStreamExt;
 use parking_lot::Mutex;
 
@@ -33,9 +30,12 @@ const COPIES: usize = 2;
 /// # Errors
 /// Those of building plans: none for a plan that DataFusion made.
 pub(super) fn counted(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
-    plan.transform_up(|node| match node.is::<WindowAggExec>() {
-        true => Ok(Transformed::yes(stand_in(node, counted_window)?)),
-        false => Ok(Transformed::no(node)),
+    plan.transform_up(|node| {
+        if !node.is::<WindowAggExec>() {
+            return Ok(Transformed::no(node));
+        }
+        let work = CountedWindow::of(&node)?;
+        Ok(Transformed::yes(stand_in(node, work)))
     })
     .data()
 }
@@ -43,56 +43,41 @@ pub(super) fn counted(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionP
 /// What each part of a window has taken, from when it is started until its input is.
 type Reservations = Arc<Mutex<HashMap<usize, Arc<MemoryReservation>>>>;
 
-fn counted_window(window: &Arc<dyn ExecutionPlan>) -> Result<Work> {
-    let reservations = Reservations::default();
-    let counting = |input: &Arc<dyn ExecutionPlan>| {
-        let (input, reservations) = (Arc::clone(input), Arc::clone(&reservations));
-        Arc::new(Counting { input, reservations }) as Arc<dyn ExecutionPlan>
-    };
-    let inputs = window.children().into_iter().map(counting).collect();
-    let measured = replace_children_if_necessary(Arc::clone(window), inputs)?;
-    Ok(Work { plan: Arc::new(Holding { window: Arc::clone(&measured), reservations }), measured })
-}
-
-/// A window over [`Counting`], which gives back what it held when its stream is dropped.
+/// Gives back what the window held when its stream is dropped.
 #[derive(Debug)]
-struct Holding {
+struct CountedWindow {
+    /// The window over [`CountedInput`].
     window: Arc<dyn ExecutionPlan>,
     reservations: Reservations,
 }
 
-impl DisplayAs for Holding {
-    fn fmt_as(&self, format: DisplayFormatType, f: &mut Formatter<'_>) -> fmt::Result {
-        self.window.fmt_as(format, f)
+impl CountedWindow {
+    fn of(window: &Arc<dyn ExecutionPlan>) -> Result<Self> {
+        let reservations = Reservations::default();
+        let counting = |input: &Arc<dyn ExecutionPlan>| {
+            stand_in(Arc::clone(input), CountedInput { reservations: Arc::clone(&reservations) })
+        };
+        let inputs = window.children().into_iter().map(counting).collect();
+        Ok(Self { window: replace_children_if_necessary(Arc::clone(window), inputs)?, reservations })
     }
 }
 
-impl ExecutionPlan for Holding {
-    fn name(&self) -> &str {
-        self.window.name()
+impl Work for CountedWindow {
+    fn over(&self, window: &Arc<dyn ExecutionPlan>) -> Result<Self> {
+        Self::of(window)
     }
 
-    fn properties(&self) -> &Arc<PlanProperties> {
-        self.window.properties()
+    fn metrics(&self, _: &Arc<dyn ExecutionPlan>) -> Option<MetricsSet> {
+        self.window.metrics()
     }
 
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.window]
-    }
-
-    fn apply_expressions(
+    fn execute(
         &self,
-        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        self.window.apply_expressions(f)
-    }
-
-    fn with_new_children(self: Arc<Self>, _: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        Err(Error::internal("the work of a window is made from the window").into())
-    }
-
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let consumer = MemoryConsumer::new(format!("{}[{partition}]", self.name()));
+        _: &Arc<dyn ExecutionPlan>,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        let consumer = MemoryConsumer::new(format!("{}[{partition}]", self.window.name()));
         let reservation = Arc::new(consumer.register(context.memory_pool()));
         self.reservations.lock().insert(partition, Arc::clone(&reservation));
         let rows = self.window.execute(partition, context)?;
@@ -102,48 +87,26 @@ impl ExecutionPlan for Holding {
     }
 }
 
-/// The input of a window.
+/// Counts what goes into a window.
 #[derive(Debug)]
-struct Counting {
-    input: Arc<dyn ExecutionPlan>,
+struct CountedInput {
     reservations: Reservations,
 }
 
-impl DisplayAs for Counting {
-    fn fmt_as(&self, format: DisplayFormatType, f: &mut Formatter<'_>) -> fmt::Result {
-        self.input.fmt_as(format, f)
-    }
-}
-
-impl ExecutionPlan for Counting {
-    fn name(&self) -> &str {
-        self.input.name()
+impl Work for CountedInput {
+    fn over(&self, _: &Arc<dyn ExecutionPlan>) -> Result<Self> {
+        Ok(Self { reservations: Arc::clone(&self.reservations) })
     }
 
-    fn properties(&self) -> &Arc<PlanProperties> {
-        self.input.properties()
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        self.input.children()
-    }
-
-    fn apply_expressions(
+    fn execute(
         &self,
-        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        self.input.apply_expressions(f)
-    }
-
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        let input = replace_children_if_necessary(Arc::clone(&self.input), children)?;
-        Ok(Arc::new(Self { input, reservations: Arc::clone(&self.reservations) }))
-    }
-
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        input: &Arc<dyn ExecutionPlan>,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
         let reservation = self.reservations.lock().remove(&partition);
         let reservation = reservation.ok_or_else(|| Error::internal("a window reads its input by itself"))?;
-        let rows = self.input.execute(partition, context)?;
+        let rows = input.execute(partition, context)?;
         let schema = rows.schema();
         let rows = rows.and_then(move |batch| {
             let counted = reservation.try_grow(COPIES * get_record_batch_memory_size(&batch));

@@ -9,6 +9,7 @@ mod explain;
 mod fallback;
 mod local;
 mod mode;
+mod paced;
 mod spillable;
 mod stand_in;
 mod views;
@@ -28,18 +29,19 @@ pub use local::LocalExecution;
 pub(crate) use local::run_to_end;
 pub use mode::{Choice, Mode, Modes, cannot_run};
 pub(crate) use mode::{check_scan, scan_bytes};
+pub use stand_in::{Work, stand_in};
 pub(crate) use views::{PlainResult, cast_batch, result_schema, result_stream};
 
 use crate::Result;
 use crate::config::grappe_options;
 use crate::planning::{Size, planned};
 
-/// `plan`, which is about to run and is not planned again, so that it keeps to its memory.
+/// `plan`, which is about to run and is not planned again, so that it keeps to its memory and can be stopped.
 ///
 /// # Errors
 /// Those of building plans: none for a plan that DataFusion made.
 pub fn runnable(plan: Arc<dyn ExecutionPlan>) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
-    spillable::spillable(counted::counted(plan)?)
+    spillable::spillable(counted::counted(paced::paced(plan)?)?)
 }
 
 /// The physical plan, made within the limits of planning.

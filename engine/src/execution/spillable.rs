@@ -10,10 +10,12 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::{DataType, FieldRef, Schema};
 use datafusion::common::Result;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::expressions::{CastExpr, Column};
 use datafusion::physical_expr::projection::ProjectionExpr;
 use datafusion::physical_expr::{LexOrdering, PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::metrics::MetricsSet;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 
@@ -27,7 +29,8 @@ use crate::Error;
 pub(super) fn spillable(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     plan.transform_up(|node| match node.downcast_ref::<SortExec>() {
         Some(sort) if sort.fetch().is_none() && needs_plain_columns(sort) => {
-            Ok(Transformed::yes(stand_in(node, plain_sort)?))
+            let work = PlainSort::of(sort)?;
+            Ok(Transformed::yes(stand_in(node, work)))
         }
         _ => Ok(Transformed::no(node)),
     })
@@ -48,29 +51,57 @@ fn plain_type(data_type: &DataType) -> Option<DataType> {
     }
 }
 
-/// Columns as asked for, over a sort, over plain columns and keys.
-fn plain_sort(node: &Arc<dyn ExecutionPlan>) -> Result<Work> {
-    let sort = node.downcast_ref::<SortExec>().ok_or_else(|| Error::internal("a sort became another node"))?;
-    let schema = sort.input().schema();
-    let mut columns = plain_columns(&schema);
-    let mut keys = Vec::new();
-    for key in sort.expr() {
-        let index = match key.expr.downcast_ref::<Column>() {
-            Some(column) => column.index(),
-            None => {
-                columns.push(ProjectionExpr { expr: plain(&key.expr, &schema)?, alias: key_name(columns.len()) });
-                columns.len() - 1
-            }
-        };
-        let expr = Arc::new(Column::new(&columns[index].alias, index));
-        keys.push(PhysicalSortExpr { expr, options: key.options });
+/// What runs in place of a sort.
+#[derive(Debug)]
+struct PlainSort {
+    /// Over plain columns and keys.
+    sort: Arc<dyn ExecutionPlan>,
+    /// Columns as asked for, over that sort.
+    plan: Arc<dyn ExecutionPlan>,
+}
+
+impl PlainSort {
+    fn of(sort: &SortExec) -> Result<Self> {
+        let schema = sort.input().schema();
+        let mut columns = plain_columns(&schema);
+        let mut keys = Vec::new();
+        for key in sort.expr() {
+            let index = match key.expr.downcast_ref::<Column>() {
+                Some(column) => column.index(),
+                None => {
+                    columns.push(ProjectionExpr { expr: plain(&key.expr, &schema)?, alias: key_name(columns.len()) });
+                    columns.len() - 1
+                }
+            };
+            let expr = Arc::new(Column::new(&columns[index].alias, index));
+            keys.push(PhysicalSortExpr { expr, options: key.options });
+        }
+        let before = Arc::new(ProjectionExec::try_new(columns, Arc::clone(sort.input()))?);
+        let keys = LexOrdering::new(keys).ok_or_else(|| Error::internal("a sort without keys"))?;
+        let sort: Arc<dyn ExecutionPlan> =
+            Arc::new(SortExec::new(keys, before).with_preserve_partitioning(sort.preserve_partitioning()));
+        let plan = Arc::new(ProjectionExec::try_new(original_columns(&schema), Arc::clone(&sort))?);
+        Ok(Self { sort, plan })
     }
-    let before = Arc::new(ProjectionExec::try_new(columns, Arc::clone(sort.input()))?);
-    let keys = LexOrdering::new(keys).ok_or_else(|| Error::internal("a sort without keys"))?;
-    let measured: Arc<dyn ExecutionPlan> =
-        Arc::new(SortExec::new(keys, before).with_preserve_partitioning(sort.preserve_partitioning()));
-    let plan = Arc::new(ProjectionExec::try_new(original_columns(&schema), Arc::clone(&measured))?);
-    Ok(Work { plan, measured })
+}
+
+impl Work for PlainSort {
+    fn over(&self, node: &Arc<dyn ExecutionPlan>) -> Result<Self> {
+        Self::of(node.downcast_ref().ok_or_else(|| Error::internal("a sort became another node"))?)
+    }
+
+    fn metrics(&self, _: &Arc<dyn ExecutionPlan>) -> Option<MetricsSet> {
+        self.sort.metrics()
+    }
+
+    fn execute(
+        &self,
+        _: &Arc<dyn ExecutionPlan>,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        self.plan.execute(partition, context)
+    }
 }
 
 /// A name that no column has by accident; only positions count.

@@ -1,10 +1,10 @@
-//! A node that does its work as another plan.
+//! A node that is another one in all respects but how it runs.
 //!
-//! What is about to run and is not planned again can be changed where DataFusion's own way of running it falls short.
-//! To everybody who asks, the node is what it was: its name, properties, children and expressions stay, so that EXPLAIN,
+//! What is about to run and is not planned again can be changed where DataFusion's own way of running it falls short. To
+//! everybody who asks, the node is what it was: its name, properties, children and expressions stay, so that EXPLAIN,
 //! profiles and whatever looks for nodes of a kind find it.
 
-use std::fmt::{self, Formatter};
+use std::fmt::{self, Debug, Formatter};
 use std::sync::Arc;
 
 use datafusion::common::Result;
@@ -16,78 +16,94 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, replace_children_if_necessary,
 };
 
-/// How the work of a node is done.
+/// What runs in place of a node, or around it.
+pub trait Work: Debug + Send + Sync + Sized + 'static {
+    /// Whether a downcast of the stand-in finds the node.
+    const SHOWS_NODE: bool = true;
+
+    /// The same for `node`, which is the node over other children.
+    ///
+    /// # Errors
+    /// Those of making it.
+    fn over(&self, node: &Arc<dyn ExecutionPlan>) -> Result<Self>;
+
+    /// The figures of the node.
+    fn metrics(&self, node: &Arc<dyn ExecutionPlan>) -> Option<MetricsSet> {
+        node.metrics()
+    }
+
+    /// The rows of a partition of `node`.
+    ///
+    /// # Errors
+    /// Those of starting it.
+    fn execute(
+        &self,
+        node: &Arc<dyn ExecutionPlan>,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream>;
+}
+
+/// `node`, run as `work` says.
+pub fn stand_in(node: Arc<dyn ExecutionPlan>, work: impl Work) -> Arc<dyn ExecutionPlan> {
+    Arc::new(StandIn { node, work })
+}
+
 #[derive(Debug)]
-pub(super) struct Work {
-    /// What runs.
-    pub(super) plan: Arc<dyn ExecutionPlan>,
-    /// The node in `plan` whose figures are those of the node.
-    pub(super) measured: Arc<dyn ExecutionPlan>,
+struct StandIn<W> {
+    node: Arc<dyn ExecutionPlan>,
+    work: W,
 }
 
-/// Makes the work of a node.
-pub(super) type Make = fn(&Arc<dyn ExecutionPlan>) -> Result<Work>;
-
-/// A node that is `shown` in all respects, but runs something else.
-#[derive(Debug)]
-struct StandIn {
-    shown: Arc<dyn ExecutionPlan>,
-    work: Work,
-    make: Make,
-}
-
-/// `shown`, which runs what `make` makes of it.
-///
-/// # Errors
-/// Those of `make`.
-pub(super) fn stand_in(shown: Arc<dyn ExecutionPlan>, make: Make) -> Result<Arc<dyn ExecutionPlan>> {
-    let work = make(&shown)?;
-    Ok(Arc::new(StandIn { shown, work, make }))
-}
-
-impl DisplayAs for StandIn {
+impl<W: Work> DisplayAs for StandIn<W> {
     fn fmt_as(&self, format: DisplayFormatType, f: &mut Formatter<'_>) -> fmt::Result {
-        self.shown.fmt_as(format, f)
+        self.node.fmt_as(format, f)
     }
 }
 
-impl ExecutionPlan for StandIn {
+impl<W: Work> ExecutionPlan for StandIn<W> {
     fn name(&self) -> &str {
-        self.shown.name()
+        self.node.name()
     }
 
     fn downcast_delegate(&self) -> Option<&dyn ExecutionPlan> {
-        Some(self.shown.as_ref())
+        W::SHOWS_NODE.then_some(self.node.as_ref())
     }
 
     fn properties(&self) -> &Arc<PlanProperties> {
-        self.shown.properties()
+        self.node.properties()
     }
 
     fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        self.shown.children()
+        self.node.children()
     }
 
     fn maintains_input_order(&self) -> Vec<bool> {
-        self.shown.maintains_input_order()
+        self.node.maintains_input_order()
     }
 
     fn apply_expressions(
         &self,
         f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
     ) -> Result<TreeNodeRecursion> {
-        self.shown.apply_expressions(f)
+        self.node.apply_expressions(f)
     }
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        stand_in(replace_children_if_necessary(Arc::clone(&self.shown), children)?, self.make)
+        let node = replace_children_if_necessary(Arc::clone(&self.node), children)?;
+        let work = self.work.over(&node)?;
+        Ok(stand_in(node, work))
     }
 
     fn metrics(&self) -> Option<MetricsSet> {
-        self.work.measured.metrics()
+        self.work.metrics(&self.node)
+    }
+
+    fn fetch(&self) -> Option<usize> {
+        self.node.fetch()
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        self.work.plan.execute(partition, context)
+        self.work.execute(&self.node, partition, context)
     }
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use datafusion::prelude::SessionConfig;
 use parking_lot::RwLock;
+use tokio::sync::Mutex as AsyncMutex;
 
 use crate::catalog::Catalog;
 use crate::config::GrappeOptions;
@@ -79,6 +80,8 @@ pub struct Rules {
     /// Users who may change the settings of others; everybody if there are none.
     admins: Vec<String>,
     stored: RwLock<Arc<HashMap<Scope, Settings>>>,
+    /// Held while they are read: who reads later must not store what another has read earlier.
+    reading: AsyncMutex<()>,
     /// Grows with every change.
     version: AtomicU64,
 }
@@ -99,8 +102,8 @@ impl Rules {
                 }
             }
         }
-        let (stored, version) = (RwLock::default(), AtomicU64::new(1));
-        Ok(Arc::new(Self { process, groups: group_of, admins, stored, version }))
+        let (stored, reading, version) = (RwLock::default(), AsyncMutex::default(), AtomicU64::new(1));
+        Ok(Arc::new(Self { process, groups: group_of, admins, stored, reading, version }))
     }
 
     /// Reads what is stored now.
@@ -108,6 +111,7 @@ impl Rules {
     /// # Errors
     /// Those of the catalog.
     pub async fn refresh(&self, catalog: &dyn Catalog) -> Result<()> {
+        let _reading = self.reading.lock().await;
         let mut read: HashMap<Scope, Settings> = HashMap::new();
         for setting in catalog.settings().await? {
             read.entry(setting.scope).or_default().insert(setting.key, setting.value);

@@ -6,7 +6,6 @@
 pub(crate) mod failure;
 mod lines;
 pub(crate) mod output;
-mod retry;
 pub(crate) mod script;
 pub(crate) mod statement;
 
@@ -15,12 +14,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use client::{Client, Error};
+use client::{Client, Error, Told};
 
 use self::failure::{Exit, Failure};
 use self::lines::Lines;
 use self::output::Output;
-use self::retry::Told;
 use self::script::{End, Origin};
 use crate::environment::{Environment, Input, Interrupts, Streams};
 use crate::options::{Action, Flags, Options};

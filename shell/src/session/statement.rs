@@ -4,13 +4,12 @@ use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
-use client::{BatchStream, Canceller, Client, Query};
+use client::{BatchStream, Canceller, Client, Query, Tries};
 use futures::TryStreamExt;
 
 use super::Session;
 use super::failure::Failure;
 use super::output::Output;
-use super::retry::Tries;
 use crate::environment::Interrupts;
 use crate::progress::Progress;
 use crate::render::{Format, RenderError, Rendering, Style};
@@ -65,16 +64,16 @@ impl Session {
     /// Answers, and answers again if the coordinator was lost before anything was shown.
     async fn answer_in_time(&mut self, sql: &str, format: &Format) -> Result<(), Failure> {
         let mut tries = Tries::within(self.retry_time_max);
-        let (mut shown, mut is_new) = (false, false);
+        let mut shown = false;
         loop {
-            let failure = match self.answer(sql, format, is_new, &mut shown).await {
+            let failure = match self.answer(sql, format, &mut shown).await {
                 Ok(()) => return Ok(()),
                 Err(failure) => failure,
             };
             let is_lost = matches!(&failure, Failure::Server(error) if error.is_retryable());
-            let wait = if is_lost && !shown && self.told.allows(sql) { tries.next() } else { None };
+            let wait = if is_lost && !shown && self.told.allows(sql) { tries.next_wait() } else { None };
             let Some(wait) = wait else { return Err(failure) };
-            is_new = true;
+            self.told.forget_session();
             tokio::select! {
                 biased;
                 () = self.interrupts.next() => return Err(Failure::Interrupted),
@@ -83,13 +82,15 @@ impl Session {
         }
     }
 
-    async fn answer(&mut self, sql: &str, format: &Format, is_new: bool, shown: &mut bool) -> Result<(), Failure> {
+    async fn answer(&mut self, sql: &str, format: &Format, shown: &mut bool) -> Result<(), Failure> {
         let quiet = self.is_quiet();
         let mut watch = Watch::new(&mut self.interrupts, self.errors_are_terminal);
-        for setting in self.told.settings().iter().filter(|_| is_new) {
+        let session = self.client.connections_lost();
+        for setting in self.told.unknown_to(session) {
             let mut query = watch.execute(&self.client, setting).await?;
             watch.until(query.ready()).await?;
         }
+        self.told.knows(session);
         let mut query = watch.execute(&self.client, sql).await?;
         let mut stream = watch.until(query.stream()).await?;
         let Some(tag) = effect(&query, &stream.schema()) else {

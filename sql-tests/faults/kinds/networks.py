@@ -4,10 +4,12 @@ import time
 
 from kinds.executors import BACK_SECONDS_MAX
 from kinds.fault import Fault
+from lan import WAYS
 from outcome import UNAVAILABLE
 from sites import Networks
 
 SECONDS = 30
+PERCENT_LOST = 10
 
 
 class Partition(Fault):
@@ -17,12 +19,17 @@ class Partition(Fault):
     site = Networks
     victim = None
 
+    def lost(self, scene):
+        """On which ways, and how many of a hundred."""
+        return tuple(WAYS), 100
+
     def inject(self, scene):
         victim, part = scene.wait_for_one(scene.executors())
         peer = self.peer(scene, victim)
-        scene.site.lan.part(victim.host, peer.host)
+        ways, percent = self.lost(scene)
+        scene.site.lan.drop(victim.host, peer.host, ways, percent)
         self.victim = victim
-        hit = f"parted {part} from {peer.name} {scene.struck()}"
+        hit = f"{percent} % of {' and '.join(ways)} of {part} lost with {peer.name} {scene.struck()}"
         end = time.monotonic() + SECONDS
         scene.pause(SECONDS)
         time.sleep(max(0, end - time.monotonic()))
@@ -55,3 +62,34 @@ class PartitionOfExecutors(Partition):
 
     def peer(self, scene, victim):
         return scene.random.choice([one for one in scene.cluster.executors if one is not victim])
+
+
+class OneWay(Partition):
+    """Packets are dropped on one way only: what is asked does not arrive, or the answer does not."""
+
+    def lost(self, scene):
+        return (scene.random.choice(list(WAYS)),), 100
+
+
+class OneWayFromCoordinator(OneWay, PartitionFromCoordinator):
+    """An executor that does not hear the coordinator, or is not heard."""
+
+    name = "one_way_coordinator"
+
+
+class OneWayOfExecutors(OneWay, PartitionOfExecutors):
+    """An executor that does not hear another one, or is not heard by it."""
+
+    name = "one_way_executors"
+
+
+class Loss(Partition):
+    """A bad network: one packet in ten is lost, and all the rest arrives."""
+
+    name = "packet_loss"
+
+    def lost(self, scene):
+        return tuple(WAYS), PERCENT_LOST
+
+    def peer(self, scene, victim):
+        return scene.random.choice([one for one in scene.cluster.processes() if one is not victim])

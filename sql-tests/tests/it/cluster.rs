@@ -1,11 +1,12 @@
 //! What a cluster promises beyond answers: nothing is left of what nobody waits for, strangers are told why they are
 //! refused, a restart is survived.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
-use client::Client;
+use client::{Client, ConnectOptions, Retrying};
 use engine::distributed::transport::Transport;
 use futures::TryStreamExt;
 use libtest_mimic::{Failed, Trial};
@@ -32,6 +33,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("an_executor_of_another_version_is_refused_with_both", another_version),
         trial("a_second_executor_of_one_name_is_refused", one_name),
         trial("executors_join_a_restarted_coordinator", restarted_coordinator),
+        trial("reads_outlive_a_coordinator_with_the_settings_of_their_session", reads_again),
         trial("a_large_plan_and_a_large_result_pass", large_messages),
         trial("every_hop_can_be_encrypted", encrypted),
         trial("an_executor_finishes_its_tasks_before_it_leaves", leaves_after_its_tasks),
@@ -115,6 +117,27 @@ async fn restarted_coordinator() -> Outcome {
     timeout(HANGS_AFTER, cluster.wait_for_executors(2)).await??;
     let client = staged(&cluster).await?;
     assert_eq!(number(&client, "SELECT count(*) FROM range(1000000)").await?, 1_000_000);
+    Ok(cluster.stop().await?)
+}
+
+async fn reads_again() -> Outcome {
+    let mut options = ClusterOptions::default();
+    options.coordinator.flight_address = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+    let mut cluster = LocalCluster::start(options).await?;
+    let address = cluster.coordinator()?.flight_address().ok_or("no Flight port")?;
+    let client = Client::connect(&format!("grpc://{address}"), &ConnectOptions::default()).await?;
+    let mut reads = Retrying::new(client, HANGS_AFTER);
+    reads.rows("SET grappe.result_rows_max = 77").await?;
+    let rows = async |reads: &mut Retrying, sql| -> Result<usize, Failed> {
+        Ok(reads.rows(sql).await?.iter().map(RecordBatch::num_rows).sum())
+    };
+    // Nothing is asked while it restarts, and then something is.
+    cluster.restart_coordinator().await?;
+    assert_eq!(rows(&mut reads, "SELECT * FROM range(0, 77)").await?, 77);
+    let (restarted, read) = tokio::join!(cluster.restart_coordinator(), rows(&mut reads, "SELECT * FROM range(0, 77)"));
+    restarted?;
+    assert_eq!(read?, 77);
+    expect_refusal(reads.rows("SELECT * FROM range(0, 78)").await, &["result_rows_max = 77"])?;
     Ok(cluster.stop().await?)
 }
 

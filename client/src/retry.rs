@@ -5,20 +5,77 @@
 
 use std::time::{Duration, Instant};
 
+use arrow::array::RecordBatch;
+use futures::TryStreamExt;
+
+use crate::{Client, Error};
+
 /// First and longest wait between two tries.
 const WAIT_MIN: Duration = Duration::from_millis(100);
 const WAIT_MAX: Duration = Duration::from_secs(2);
 
+/// A connection of a program that wants whole results: reads are asked again while the coordinator is away.
+#[derive(Debug)]
+pub struct Retrying {
+    client: Client,
+    told: Told,
+    time_max: Duration,
+}
+
+impl Retrying {
+    /// Asks again for so long.
+    pub fn new(client: Client, time_max: Duration) -> Self {
+        Self { client, told: Told::default(), time_max }
+    }
+
+    /// All rows that a statement gives, in memory.
+    ///
+    /// # Errors
+    /// Whatever the coordinator says of the statement; that it is away, if the statement is no read or the time is over.
+    pub async fn rows(&mut self, sql: &str) -> Result<Vec<RecordBatch>, Error> {
+        let mut tries = Tries::within(self.time_max);
+        loop {
+            let error = match self.try_once(sql).await {
+                Ok(batches) => return Ok(batches),
+                Err(error) => error,
+            };
+            let wait = if error.is_retryable() && self.told.allows(sql) { tries.next_wait() } else { None };
+            let Some(wait) = wait else { return Err(error) };
+            self.told.forget_session();
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    async fn try_once(&mut self, sql: &str) -> Result<Vec<RecordBatch>, Error> {
+        let session = self.client.connections_lost();
+        for setting in self.told.unknown_to(session) {
+            self.client.execute(setting).await?.ready().await?;
+        }
+        self.told.knows(session);
+        let batches = self.client.execute(sql).await?.stream().await?.try_collect().await?;
+        self.told.note(sql);
+        Ok(batches)
+    }
+}
+
 /// What the session on the server has been told.
-#[derive(Debug, Default)]
-pub(crate) struct Told {
+#[derive(Debug)]
+pub struct Told {
     settings: Vec<String>,
     has_temporary: bool,
+    /// Connections lost before the session that has been told all of it; nothing if there may be none.
+    session: Option<u64>,
+}
+
+impl Default for Told {
+    fn default() -> Self {
+        Self { settings: Vec::new(), has_temporary: false, session: Some(0) }
+    }
 }
 
 impl Told {
     /// Notes a statement that was carried out.
-    pub(crate) fn note(&mut self, sql: &str) {
+    pub fn note(&mut self, sql: &str) {
         let words = words(sql);
         match words.first().map(String::as_str) {
             Some("set" | "reset" | "use" | "prepare" | "deallocate") => self.settings.push(sql.to_owned()),
@@ -29,32 +86,42 @@ impl Told {
         }
     }
 
-    /// What a new session is told first.
-    pub(crate) fn settings(&self) -> &[String] {
-        &self.settings
+    /// What the session after so many lost connections is to be told first, if it is another than before.
+    pub fn unknown_to(&self, session: u64) -> &[String] {
+        if self.session == Some(session) { &[] } else { &self.settings }
+    }
+
+    /// The session after so many lost connections has been told all.
+    pub fn knows(&mut self, session: u64) {
+        self.session = Some(session);
+    }
+
+    /// Whoever answers next may be another.
+    pub fn forget_session(&mut self) {
+        self.session = None;
     }
 
     /// Whether a statement may be run again in a new session.
-    pub(crate) fn allows(&self, sql: &str) -> bool {
+    pub fn allows(&self, sql: &str) -> bool {
         !self.has_temporary && is_read(sql)
     }
 }
 
 /// When to try again.
 #[derive(Debug)]
-pub(crate) struct Tries {
+pub struct Tries {
     until: Instant,
     wait: Duration,
 }
 
 impl Tries {
     /// Tries for so long.
-    pub(crate) fn within(time: Duration) -> Self {
+    pub fn within(time: Duration) -> Self {
         Self { until: Instant::now() + time, wait: WAIT_MIN }
     }
 
     /// How long to wait before the next try; nothing if it is too late for one.
-    pub(crate) fn next(&mut self) -> Option<Duration> {
+    pub fn next_wait(&mut self) -> Option<Duration> {
         let wait = self.wait;
         self.wait = (wait * 2).min(WAIT_MAX);
         (Instant::now() + wait < self.until).then_some(wait)
@@ -133,14 +200,19 @@ mod tests {
         assert!(told.allows("SELECT 1"));
         told.note("create or replace temporary table t as select 1");
         assert!(!told.allows("SELECT 1"));
-        assert_eq!(told.settings(), ["SET grappe.execution_mode = 'local'"]);
+        assert!(told.unknown_to(0).is_empty());
+        assert_eq!(told.unknown_to(1), ["SET grappe.execution_mode = 'local'"]);
+        told.knows(1);
+        assert!(told.unknown_to(1).is_empty());
+        told.forget_session();
+        assert_eq!(told.unknown_to(1).len(), 1);
     }
 
     #[test]
     fn tries_become_rarer_and_end() {
         let mut tries = Tries::within(Duration::from_secs(60));
-        let waits: Vec<_> = (0..7).filter_map(|_| tries.next()).map(|wait| wait.as_millis()).collect();
+        let waits: Vec<_> = (0..7).filter_map(|_| tries.next_wait()).map(|wait| wait.as_millis()).collect();
         assert_eq!(waits, [100, 200, 400, 800, 1600, 2000, 2000]);
-        assert_eq!(Tries::within(Duration::ZERO).next(), None);
+        assert_eq!(Tries::within(Duration::ZERO).next_wait(), None);
     }
 }
