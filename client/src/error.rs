@@ -73,7 +73,9 @@ impl From<Status> for Error {
             Code::AlreadyExists => ErrorKind::AlreadyExists,
             Code::PermissionDenied | Code::Unauthenticated => ErrorKind::Denied,
             // A broken transport has a source error; an answer of the server has none.
-            Code::Unavailable | Code::Unknown if std::error::Error::source(&status).is_some() => ErrorKind::Connection,
+            Code::Unavailable | Code::Unknown | Code::Cancelled if std::error::Error::source(&status).is_some() => {
+                ErrorKind::Connection
+            }
             Code::Unavailable | Code::Aborted => ErrorKind::Unavailable,
             Code::ResourceExhausted | Code::DeadlineExceeded => ErrorKind::Exhausted,
             Code::Cancelled => ErrorKind::Cancelled,

@@ -95,6 +95,13 @@ impl<W: Work> ExecutionPlan for StandIn<W> {
         Ok(stand_in(node, work))
     }
 
+    /// A recursive query runs its plan again and again.
+    fn reset_state(self: Arc<Self>) -> Result<Arc<dyn ExecutionPlan>> {
+        let node = Arc::clone(&self.node).reset_state()?;
+        let work = self.work.over(&node)?;
+        Ok(stand_in(node, work))
+    }
+
     fn metrics(&self) -> Option<MetricsSet> {
         self.work.metrics(&self.node)
     }
