@@ -15,6 +15,7 @@ mod settings;
 mod signals;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 
@@ -25,6 +26,9 @@ use crate::settings::Settings;
 /// Bytes of stack of a worker thread: deep plans are walked by recursion.
 const STACK_BYTES: usize = 32 << 20;
 
+/// How long a process that has nothing more to do waits for work that nobody waits for.
+const ABANDONED_TIME_MAX: Duration = Duration::from_secs(1);
+
 fn main() -> ExitCode {
     share_arenas();
     let cli = Cli::parse();
@@ -34,7 +38,12 @@ fn main() -> ExitCode {
         .enable_all()
         .build();
     let ended = match runtime {
-        Ok(runtime) => runtime.block_on(run(cli)),
+        Ok(runtime) => {
+            let ended = runtime.block_on(run(cli));
+            // A statement that was given up may still be planned: nothing stops DataFusion in the middle of that.
+            runtime.shutdown_timeout(ABANDONED_TIME_MAX);
+            ended
+        }
         Err(error) => Err(Failure::ours(format!("cannot start threads: {error}"))),
     };
     ended.unwrap_or_else(|failure| failure.report())
