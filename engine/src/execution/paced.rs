@@ -25,8 +25,8 @@ use futures::{Stream, StreamExt};
 use super::stand_in::{Work, stand_in};
 
 /// Rows of a slice, whatever else is known of them.
-const SLICE_ROWS_MAX: usize = 4_096;
-/// A slice that took so long is followed by a pause, and by smaller ones.
+const SLICE_ROWS_MAX: usize = 8_192;
+/// Slices that took so long together are followed by a pause, and one that did so alone by smaller ones.
 const SLICE_TIME_MAX: Duration = Duration::from_millis(50);
 /// One that took less is followed by larger ones.
 const SLICE_TIME_MIN: Duration = Duration::from_millis(10);
@@ -107,7 +107,8 @@ impl Work for Paced {
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
         let (input, pace) = (node.execute(partition, context)?, self.0.clone());
-        Ok(Box::pin(Slices { input, pace, rest: None, lengths: Vec::new(), rows: 1, given: None }))
+        let (rest, lengths) = (None, Vec::new());
+        Ok(Box::pin(Slices { input, pace, rest, lengths, rows: 1, given: None, began: None }))
     }
 }
 
@@ -122,11 +123,13 @@ struct Slices {
     rows: usize,
     /// When the last slice was given.
     given: Option<Instant>,
+    /// When the first slice since the last pause was given.
+    began: Option<Instant>,
 }
 
 impl Slices {
-    /// Whether the last slice took long. By time, the next ones are as large as fits.
-    fn took_long(&mut self) -> bool {
+    /// Whether a pause is due. By time, the next slices are as large as fits.
+    fn is_pause_due(&mut self) -> bool {
         let Some(took) = self.given.take().map(|given| given.elapsed()) else { return false };
         if took >= SLICE_TIME_MAX {
             let share = SLICE_TIME_MAX.as_secs_f64() / took.as_secs_f64();
@@ -134,7 +137,11 @@ impl Slices {
         } else if took < SLICE_TIME_MIN {
             self.rows = (self.rows * GROWTH).min(SLICE_ROWS_MAX);
         }
-        took >= SLICE_TIME_MAX
+        let is_due = self.began.is_some_and(|began| began.elapsed() >= SLICE_TIME_MAX);
+        if is_due {
+            self.began = None;
+        }
+        is_due
     }
 
     fn receive(&mut self, batch: RecordBatch) {
@@ -199,7 +206,7 @@ impl Stream for Slices {
     type Item = Result<RecordBatch>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.took_long() {
+        if self.is_pause_due() {
             // Others have their turn, and this one ends here if nobody wants it any more.
             context.waker().wake_by_ref();
             return Poll::Pending;
@@ -207,11 +214,16 @@ impl Stream for Slices {
         if self.rest.is_none() {
             match self.input.poll_next_unpin(context) {
                 Poll::Ready(Some(Ok(batch))) => self.receive(batch),
-                other => return other,
+                other => {
+                    self.began = None;
+                    return other;
+                }
             }
         }
         let slice = self.slice();
-        self.given = Some(Instant::now());
+        let now = Instant::now();
+        self.given = Some(now);
+        self.began.get_or_insert(now);
         Poll::Ready(slice.map(Ok))
     }
 }
@@ -263,6 +275,24 @@ mod tests {
             }
             // A slice takes a hundredth of that, a batch a hundred times as long.
             assert!(longest < Duration::from_secs(5), "{sql}: {longest:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn slices_that_take_less_than_the_time_pause_together() {
+        let (plan, context) = plan("SELECT value FROM range(30000)", &[]).await;
+        let mut rows = execute_stream(stand_in(plan, Paced(Pace::Time)), context).unwrap();
+        let mut since_a_pause = Duration::ZERO;
+        for _ in 0..50 {
+            let took = Instant::now();
+            if poll!(rows.next()).is_pending() {
+                since_a_pause = Duration::ZERO;
+                tokio::task::yield_now().await;
+            }
+            // The work of whoever asked: more than what makes slices larger, less than what makes them smaller.
+            while took.elapsed() < SLICE_TIME_MIN + Duration::from_millis(2) {}
+            since_a_pause += SLICE_TIME_MIN;
+            assert!(since_a_pause <= SLICE_TIME_MAX + SLICE_TIME_MIN, "no pause in {since_a_pause:?}");
         }
     }
 
