@@ -4,14 +4,15 @@ use std::any::Any;
 use std::fmt::{Display, Formatter};
 use std::str::FromStr;
 
-use datafusion::common::config::{ConfigEntry, ConfigExtension, ExtensionOptions};
+use datafusion::common::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionOptions};
 use datafusion::error::DataFusionError;
 use datafusion::prelude::SessionConfig;
 
 use crate::Error;
+use crate::catalog::SchemaName;
 use crate::limits::{LIMITS, LayeredLimits, Limit, parse};
 
-/// Name of the one catalog.
+/// Name of the first catalog, in which sessions begin.
 pub const CATALOG: &str = "grappe";
 /// Schema that an unqualified name means, unless a session says otherwise.
 pub const SCHEMA: &str = "public";
@@ -235,6 +236,11 @@ pub fn session_config(partitions: usize) -> SessionConfig {
     // A timestamp with time zone has one; without this DataFusion gives it none.
     options.execution.time_zone = Some("+00:00".to_owned());
     config
+}
+
+/// The schema that names without one mean.
+pub(crate) fn default_schema(options: &ConfigOptions) -> SchemaName {
+    SchemaName::new(&*options.catalog.default_catalog, &*options.catalog.default_schema)
 }
 
 /// Keys that belong to the process and not to a session: `SET` refuses them.

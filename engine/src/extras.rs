@@ -12,8 +12,8 @@ use datafusion::logical_expr::{Expr, LogicalPlan, ScalarUDF};
 
 /// A schema that only some sessions have.
 pub trait ExtraSchema: Debug + Send + Sync {
-    /// Its tables for a statement that sees `catalogs`, names included.
-    fn tables(&self, catalogs: Arc<dyn CatalogProviderList>) -> Arc<dyn SchemaProvider>;
+    /// Its tables in `catalog`, for a statement that sees `catalogs`, names included.
+    fn tables(&self, catalog: &str, catalogs: Arc<dyn CatalogProviderList>) -> Arc<dyn SchemaProvider>;
 }
 
 /// Another way to write SQL.

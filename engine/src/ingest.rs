@@ -10,7 +10,6 @@ use datafusion::arrow::datatypes::{DataType, Field, IntervalUnit, Schema, Schema
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::common::Column;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::utils::quote_identifier;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::functions::math::expr_fn::trunc;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
@@ -19,7 +18,7 @@ use datafusion::physical_plan::streaming::PartitionStream;
 use futures::{Stream, StreamExt};
 use parking_lot::Mutex;
 
-use crate::catalog::{Catalog, StandIn, StandIns, TEMPORARY_SCHEMA, TableName, temporary_name};
+use crate::catalog::{Catalog, SchemaName, StandIn, StandIns, TEMPORARY_SCHEMA, TableName, temporary_name};
 use crate::execution::{cast_batch, result_schema};
 use crate::functions::check::check;
 use crate::session::{Session, Started};
@@ -40,6 +39,8 @@ pub enum IfExists {
 /// Where rows go.
 #[derive(Debug, Clone)]
 pub struct IngestTarget {
+    /// Catalog; the session's if none is given.
+    pub catalog: Option<String>,
     /// Schema; the session's if none is given. None for a temporary table.
     pub schema: Option<String>,
     /// Table.
@@ -106,9 +107,10 @@ impl Session {
                 _ => Ok(temporary_name(&target.table)),
             };
         }
-        let schema = target.schema.clone();
-        let name = TableName { schema: schema.unwrap_or_else(|| self.default_schema()), table: target.table.clone() };
-        if target.schema.is_none() && target.if_exists == IfExists::Append {
+        let default = self.default_schema();
+        let catalog = target.catalog.clone().unwrap_or(default.catalog);
+        let name = SchemaName::new(catalog, target.schema.clone().unwrap_or(default.schema)).table(&target.table);
+        if target.schema.is_none() && target.catalog.is_none() && target.if_exists == IfExists::Append {
             return self.catalog().meant(&name).await;
         }
         Ok(name)
@@ -149,17 +151,17 @@ impl Session {
 const SENT: &str = "rows that were sent";
 
 fn create(name: &TableName, replace: bool) -> String {
-    let (schema, table) = (quote_identifier(&name.schema), quote_identifier(&name.table));
+    let name = name.reference().to_quoted_string();
     let verb = if replace { "CREATE OR REPLACE TABLE" } else { "CREATE TABLE" };
-    format!("{verb} {schema}.{table} AS SELECT * FROM \"{SENT}\"")
+    format!("{verb} {name} AS SELECT * FROM \"{SENT}\"")
 }
 
 /// Column by name.
 fn append(name: &TableName, sent: &Schema) -> String {
-    let (schema, table) = (quote_identifier(&name.schema), quote_identifier(&name.table));
+    let name = name.reference().to_quoted_string();
     let columns = sent.fields().iter().map(|field| format!("\"{}\"", field.name().replace('"', "\"\"")));
     let columns = columns.collect::<Vec<_>>().join(", ");
-    format!("INSERT INTO {schema}.{table} ({columns}) SELECT {columns} FROM \"{SENT}\"")
+    format!("INSERT INTO {name} ({columns}) SELECT {columns} FROM \"{SENT}\"")
 }
 
 type Batches = Pin<Box<dyn Stream<Item = Result<RecordBatch>> + Send>>;

@@ -40,6 +40,7 @@ pub mod storage;
 mod threads;
 mod writes;
 
+pub use catalog::SchemaName;
 pub use config::{CATALOG, GrappeOptions, ModeSetting, Priority, SCHEMA, grappe_options, session_config};
 pub use engine::{Engine, EngineOptions, Warehouse, runtime};
 pub use error::{Error, ErrorKind, Position, Result, panicked};

@@ -16,20 +16,20 @@ use datafusion::prelude::SessionConfig;
 use parking_lot::RwLock;
 
 use crate::catalog::{
-    Catalog, CatalogView, Detail, MemoryCatalog, SessionCatalog, StandIn, StandIns, TEMPORARY_SCHEMA, TableDefinition,
-    TableName, ViewSeed,
+    Catalog, CatalogView, Detail, MemoryCatalog, SchemaName, SessionCatalog, StandIn, StandIns, TEMPORARY_SCHEMA,
+    TableDefinition, TableName, ViewSeed, no_catalog, temporary_schema,
 };
-use crate::config::{CATALOG, grappe_options};
+use crate::config::{default_schema, grappe_options};
 use crate::engine::Engine;
 use crate::execution::{Choice, Running, result_schema, run_to_end};
 use crate::extras::SessionExtras;
 use crate::nearest::suggestion;
 use crate::planning::{Size, check_nodes, planned};
 use crate::sql::{
-    Effect, Names, Parsed, PreparedPlans, Statement, name_subquery_columns, nullable_values, number_placeholders,
-    only_called, parse, place_temporary, plan_substrait, refuse_clauses_of_temporary, refuse_explosions,
-    refuse_insert_clauses, refuse_what_would_be_wrong, reset_setting, rewrite_show, run_ddl, set_setting, take_clauses,
-    take_versions,
+    DEFAULT_CATALOG, DEFAULT_SCHEMA, Effect, Names, Parsed, PreparedPlans, Statement, is_default_catalog,
+    name_subquery_columns, nullable_values, number_placeholders, only_called, parse, place_temporary, plan_substrait,
+    refuse_clauses_of_temporary, refuse_explosions, refuse_insert_clauses, refuse_what_would_be_wrong, reset_setting,
+    rewrite_show, run_ddl, set_setting, take_clauses, take_versions,
 };
 use crate::start::Repeat;
 use crate::writes::delta_table;
@@ -65,7 +65,7 @@ pub enum Started {
 #[derive(Debug, Clone)]
 pub struct TableFacts {
     /// Its schema.
-    pub schema: String,
+    pub schema: SchemaName,
     /// Its name.
     pub name: String,
     /// `TABLE` or `VIEW`.
@@ -86,7 +86,7 @@ impl Session {
             engine,
             user,
             extras: Arc::new(extras),
-            temporary: Arc::new(MemoryCatalog::with_schema(TEMPORARY_SCHEMA)),
+            temporary: Arc::new(MemoryCatalog::with_schema(temporary_schema())),
             state: RwLock::new(state),
             rules_version,
             prepared: PreparedPlans::default(),
@@ -258,7 +258,7 @@ impl Session {
                 Ok(Started::Done { rows_affected: None })
             }
             LogicalPlan::Statement(change) => {
-                self.change(change)?;
+                self.change(change).await?;
                 Ok(Started::Done { rows_affected: None })
             }
             _ => {
@@ -297,19 +297,29 @@ impl Session {
     }
 
     /// The schema that an unqualified name means.
-    pub fn default_schema(&self) -> String {
-        self.state.read().config_options().catalog.default_schema.clone()
+    pub fn default_schema(&self) -> SchemaName {
+        default_schema(self.state.read().config_options())
     }
 
     /// Makes unqualified names mean tables of `schema`.
     ///
     /// # Errors
     /// `NotFound` if there is no such schema.
-    pub async fn set_default_schema(&self, schema: &str) -> Result<()> {
-        if !self.schemas().await?.iter().any(|known| known == schema) {
+    pub async fn use_schema(&self, schema: &SchemaName) -> Result<()> {
+        if !self.schemas().await?.contains(schema) {
+            self.check_catalog(&schema.catalog).await?;
             return Err(Error::not_found(format!("schema \"{schema}\" does not exist")));
         }
-        self.set_option("datafusion.catalog.default_schema", schema)
+        self.set_option(DEFAULT_CATALOG, &schema.catalog).await?;
+        self.set_option(DEFAULT_SCHEMA, &schema.schema).await
+    }
+
+    /// Refuses the name of a catalog that is not there.
+    pub(crate) async fn check_catalog(&self, name: &str) -> Result<()> {
+        if !self.catalogs().await?.iter().any(|known| known == name) {
+            return Err(no_catalog(name));
+        }
+        Ok(())
     }
 
     /// The value of a setting, if there is such a setting and it has one.
@@ -328,8 +338,12 @@ impl Session {
     /// As `SET`.
     ///
     /// # Errors
-    /// `Invalid` for an unknown key or a bad value, `Denied` for a key of the process.
-    pub fn set_option(&self, key: &str, value: &str) -> Result<()> {
+    /// `Invalid` for an unknown key or a bad value, `NotFound` for a catalog that is not there, `Denied` for a key of the
+    /// process.
+    pub async fn set_option(&self, key: &str, value: &str) -> Result<()> {
+        if is_default_catalog(key) {
+            self.check_catalog(value).await?;
+        }
         self.configure(|config| set_setting(config, key, value))
     }
 
@@ -377,34 +391,34 @@ impl Session {
     /// # Errors
     /// `NotFound`, and those of the catalog.
     pub(crate) async fn provider_of(&self, name: &TableName) -> Result<Arc<dyn TableProvider>> {
-        let provider = self.provider(&name.schema, &name.table).await?;
+        let provider = self.provider(name).await?;
         provider.ok_or_else(|| Error::not_found(format!("table \"{name}\" does not exist")))
     }
 
-    async fn provider(&self, schema: &str, table: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+    async fn provider(&self, name: &TableName) -> Result<Option<Arc<dyn TableProvider>>> {
         let state = CatalogView::new(self.seed(), StandIns::new()).state(None);
-        let schema = state.schema_for_ref(TableReference::partial(schema, table))?;
-        Ok(schema.table(table).await?)
+        let schema = state.schema_for_ref(name.reference())?;
+        Ok(schema.table(&name.table).await?)
     }
 
     /// The tables that a statement names, as the catalog does.
     fn names_of(&self, references: &[TableReference]) -> HashSet<TableName> {
-        let default_schema = self.default_schema();
-        references.iter().map(|name| name.clone().resolve(CATALOG, &default_schema).into()).collect()
+        let SchemaName { catalog, schema } = self.default_schema();
+        references.iter().map(|name| name.clone().resolve(&catalog, &schema).into()).collect()
     }
 
     /// Columns of the primary key of a table, in order; none if there is no such table or key.
     ///
     /// # Errors
     /// Those of the catalog.
-    pub async fn primary_key(&self, schema: &str, table: &str) -> Result<Vec<String>> {
-        let name = TableName { schema: schema.to_owned(), table: table.to_owned() };
+    pub async fn primary_key(&self, schema: &SchemaName, table: &str) -> Result<Vec<String>> {
+        let name = schema.table(table);
         if let Some(entry) = self.catalog().table(&name).await?
             && let TableDefinition::Delta(table) = entry.definition
         {
             return Ok(table.primary_key.clone());
         }
-        let Some(provider) = self.provider(schema, table).await? else { return Ok(Vec::new()) };
+        let Some(provider) = self.provider(&name).await? else { return Ok(Vec::new()) };
         let columns = provider.schema();
         let keys = provider.constraints().into_iter().flat_map(|constraints| constraints.iter());
         let primary = keys.filter_map(|constraint| match constraint {
@@ -414,16 +428,29 @@ impl Session {
         Ok(primary.flatten().map(|index| columns.field(index).name().clone()).collect())
     }
 
+    /// Names of all catalogs, sorted.
+    ///
+    /// # Errors
+    /// Those of the catalog.
+    pub async fn catalogs(&self) -> Result<Vec<String>> {
+        self.engine.catalog().catalogs().await
+    }
+
     /// Names of all schemas, sorted.
     ///
     /// # Errors
     /// Those of the catalog.
-    pub async fn schemas(&self) -> Result<Vec<String>> {
+    pub async fn schemas(&self) -> Result<Vec<SchemaName>> {
         let state =
             CatalogView::with_names(self.seed(), StandIns::new(), Detail::Names, HashSet::new()).await?.state(None);
-        let mut names = state.catalog_list().catalog(CATALOG).map_or(Vec::new(), |catalog| catalog.schema_names());
-        names.push(INFORMATION_SCHEMA.to_owned());
+        let mut names = Vec::new();
+        for catalog in state.catalog_list().catalog_names() {
+            let schemas = state.catalog_list().catalog(&catalog).map_or(Vec::new(), |catalog| catalog.schema_names());
+            let schemas = schemas.into_iter().chain([INFORMATION_SCHEMA.to_owned()]);
+            names.extend(schemas.map(|schema| SchemaName::new(catalog.as_str(), schema)));
+        }
         names.sort();
+        names.dedup();
         Ok(names)
     }
 
@@ -436,7 +463,7 @@ impl Session {
         let state = CatalogView::with_names(self.seed(), StandIns::new(), detail, HashSet::new()).await?.state(None);
         let mut tables = Vec::new();
         for schema_name in self.schemas().await? {
-            let schema = state.schema_for_ref(TableReference::partial(schema_name.as_str(), ""))?;
+            let schema = state.schema_for_ref(schema_name.table("").reference())?;
             for name in schema.table_names() {
                 let Some(kind) = schema.table_type(&name).await? else { continue };
                 let columns = if with_columns { schema.table(&name).await?.map(|table| table.schema()) } else { None };
@@ -451,9 +478,9 @@ impl Session {
         Ok(tables)
     }
 
-    fn change(&self, change: SessionStatement) -> Result<()> {
+    async fn change(&self, change: SessionStatement) -> Result<()> {
         match change {
-            SessionStatement::SetVariable(set) => self.set_option(&set.variable, &set.value),
+            SessionStatement::SetVariable(set) => self.set_option(&set.variable, &set.value).await,
             SessionStatement::ResetVariable(reset) => self.reset_option(&reset.variable),
             SessionStatement::Prepare(prepare) => self.prepared.prepare(&prepare),
             SessionStatement::Deallocate(deallocate) => self.prepared.deallocate(&deallocate.name),
@@ -483,10 +510,17 @@ impl Session {
         if error.kind != ErrorKind::NotFound {
             return error;
         }
-        let default_schema = self.default_schema();
-        let wanted = wanted.strip_prefix("grappe.").unwrap_or(wanted);
-        let shown = wanted.strip_prefix(&format!("{default_schema}.")).unwrap_or(wanted).to_owned();
-        let names = self.all_table_names(&default_schema).await.unwrap_or_default();
+        let default = self.default_schema();
+        let of_default = wanted.strip_prefix(&format!("{}.", default.catalog));
+        if of_default.is_none()
+            && let Some((catalog, _)) = wanted.split_once('.')
+            && self.catalogs().await.is_ok_and(|catalogs| catalogs.iter().all(|known| known != catalog))
+        {
+            return Error { message: no_catalog(catalog).message, ..error };
+        }
+        let wanted = of_default.unwrap_or(wanted);
+        let shown = wanted.strip_prefix(&format!("{}.", default.schema)).unwrap_or(wanted).to_owned();
+        let names = self.all_table_names(&default).await.unwrap_or_default();
         let hint = match suggestion(&shown, names.iter().map(String::as_str)) {
             hint if !hint.is_empty() => hint,
             _ if shown.contains('.') => format!("; for a file, quote its name: '{shown}'"),
@@ -496,15 +530,17 @@ impl Session {
     }
 
     /// Names as the session would write them.
-    async fn all_table_names(&self, default_schema: &str) -> Result<Vec<String>> {
+    async fn all_table_names(&self, default: &SchemaName) -> Result<Vec<String>> {
         let catalog = self.catalog();
         let mut names = Vec::new();
-        for schema in catalog.schemas().await? {
-            for table in catalog.tables(&schema.name, Detail::Names).await? {
-                names.push(if schema.name == default_schema || schema.name == TEMPORARY_SCHEMA {
+        for schema in catalog.schemas().await?.into_iter().map(|schema| schema.name) {
+            for table in catalog.tables(&schema, Detail::Names).await? {
+                names.push(if schema == *default || schema.is_temporary() {
                     table.name
+                } else if schema.catalog == default.catalog {
+                    format!("{}.{}", schema.schema, table.name)
                 } else {
-                    format!("{}.{}", schema.name, table.name)
+                    format!("{}.{}.{}", schema.catalog, schema.schema, table.name)
                 });
             }
         }
@@ -521,7 +557,7 @@ fn defaults(engine: &Engine, user: &str) -> SessionConfig {
 
 /// How much a statement that lists tables wants to know of them.
 fn detail(references: &[TableReference]) -> Detail {
-    const NAMES_ONLY: [&str; 3] = ["tables", "schemata", "df_settings"];
+    const NAMES_ONLY: [&str; 4] = ["tables", "schemata", "catalogs", "df_settings"];
     let of_schema = |name: &&TableReference| name.schema() == Some(INFORMATION_SCHEMA);
     let needs_names_only = |name: &TableReference| of_schema(&name) && NAMES_ONLY.contains(&name.table());
     let lists = references.iter().filter(|name| name.schema().is_some_and(|schema| schema != TEMPORARY_SCHEMA));

@@ -74,9 +74,9 @@ fn homeless() -> Error {
 
 #[cfg(test)]
 mod tests {
-    use engine::ErrorKind;
     use engine::catalog::SchemaSummary;
     use engine::storage::Secret;
+    use engine::{CATALOG, ErrorKind, SchemaName};
 
     use super::*;
 
@@ -91,12 +91,13 @@ mod tests {
         let data = std::env::temp_dir().join(uuid::Uuid::new_v4().to_string());
         let options = CoordinatorOptions { data_dir: Some(data.clone()), ..CoordinatorOptions::default() };
         let first = Lasting::open(&options).await.unwrap();
-        first.catalog.create_schema("kept").await.unwrap();
+        let schema = SchemaName::new(CATALOG, "kept");
+        first.catalog.create_schema(&schema).await.unwrap();
         assert_eq!(first.warehouse.unwrap(), directory_url(data.join("warehouse").to_str().unwrap()).unwrap());
         let other_warehouse = CoordinatorOptions { warehouse: Some("s3://bucket/tables".into()), ..options.clone() };
         let second = Lasting::open(&other_warehouse).await.unwrap();
         assert_eq!(second.warehouse.unwrap(), "s3://bucket/tables/");
-        let kept = SchemaSummary { name: "kept".into(), comment: None };
+        let kept = SchemaSummary { name: schema, comment: None };
         assert!(second.catalog.schemas().await.unwrap().contains(&kept));
         let elsewhere = data.join("elsewhere.sqlite").to_string_lossy().into_owned();
         let other_catalog = CoordinatorOptions { catalog_url: Some(Secret::new(elsewhere)), ..options };

@@ -1,6 +1,7 @@
 """Dataframe verbs: ibis expressions that the server runs."""
 
 import ibis
+import ibis.common.exceptions as com
 import pandas as pd
 import polars as pl
 import pyarrow as pa
@@ -69,6 +70,23 @@ def test_urls_are_taken_apart():
     expected = ["https", "example.org", "ada:pw@example.org:81", "/a/b", "x=1&y=two", "two", "here", "ada:pw"]
     assert [part.to_pandas()[0] for part in parts] == expected
     con.disconnect()
+
+
+def test_catalogs_are_made_used_and_removed(con, sales):
+    con.create_catalog("Lab")
+    assert con.list_catalogs(like="^Lab$") == ["Lab"] and con.current_catalog == "grappe"
+    con.create_database("shelf", catalog="Lab")
+    assert "shelf" in con.list_databases(catalog="Lab") and "shelf" not in con.list_databases()
+    place = ("Lab", "shelf")
+    con.create_table("copy", sales.select("units"), database=place)
+    assert con.list_tables(database=place) == ["copy"] and "copy" not in con.list_tables()
+    assert con.table("copy", database=place).count().to_pandas() == sales.count().to_pandas()
+    with pytest.raises(com.UnsupportedOperationError, match="USE CATALOG"):
+        con.create_table("frame", pd.DataFrame({"a": [1]}), database=place)
+    con.drop_table("copy", database=place)
+    con.drop_catalog("Lab")
+    con.drop_catalog("Lab", force=True)
+    assert "Lab" not in con.list_catalogs()
 
 
 def test_tables_views_and_schemas_are_made_and_removed(con, sales):

@@ -5,23 +5,70 @@ use std::fmt::{Display, Formatter};
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
-use datafusion::common::ResolvedTableReference;
+use datafusion::common::{ResolvedTableReference, TableReference};
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::MemoryTable;
+use crate::catalog::{MemoryTable, TEMPORARY_SCHEMA};
+use crate::config::CATALOG;
 
-/// Schema and table; there is one catalog.
+/// A schema of a catalog.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SchemaName {
+    /// The catalog.
+    pub catalog: String,
+    /// The schema.
+    pub schema: String,
+}
+
+impl SchemaName {
+    /// `catalog.schema`. A session has one schema of temporary tables, which each catalog shows.
+    pub fn new(catalog: impl Into<String>, schema: impl Into<String>) -> Self {
+        let schema = schema.into();
+        let catalog = if schema == TEMPORARY_SCHEMA { CATALOG.to_owned() } else { catalog.into() };
+        Self { catalog, schema }
+    }
+
+    /// Whether it is that of the session's temporary tables.
+    pub(crate) fn is_temporary(&self) -> bool {
+        self.schema == TEMPORARY_SCHEMA
+    }
+
+    /// A table of it.
+    pub(crate) fn table(&self, table: impl Into<String>) -> TableName {
+        TableName { schema: self.clone(), table: table.into() }
+    }
+}
+
+/// As it is written in a session whose default catalog is the first one.
+impl Display for SchemaName {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        if self.catalog != CATALOG {
+            write!(f, "{}.", self.catalog)?;
+        }
+        f.write_str(&self.schema)
+    }
+}
+
+/// A table or view of a schema.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TableName {
     /// The schema.
-    pub schema: String,
+    pub schema: SchemaName,
     /// The table or view.
     pub table: String,
 }
 
+impl TableName {
+    /// As statements name it, with all its parts.
+    pub(crate) fn reference(&self) -> TableReference {
+        let SchemaName { catalog, schema } = &self.schema;
+        TableReference::full(catalog.as_str(), schema.as_str(), self.table.as_str())
+    }
+}
+
 impl From<ResolvedTableReference> for TableName {
     fn from(reference: ResolvedTableReference) -> Self {
-        Self { schema: reference.schema.to_string(), table: reference.table.to_string() }
+        SchemaName::new(&*reference.catalog, &*reference.schema).table(&*reference.table)
     }
 }
 
@@ -53,7 +100,7 @@ impl Display for TableKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SchemaSummary {
     /// Its name.
-    pub name: String,
+    pub name: SchemaName,
     /// What `COMMENT ON SCHEMA` said.
     pub comment: Option<String>,
 }
@@ -186,7 +233,7 @@ pub struct View {
     /// The `CREATE VIEW` statement.
     pub sql: String,
     /// Schema that unqualified names in it mean.
-    pub default_schema: String,
+    pub default_schema: SchemaName,
     /// Its columns when it was made.
     pub columns: SchemaRef,
 }

@@ -1,4 +1,5 @@
-//! `information_schema`: DataFusion's tables, and those about constraints, which DataFusion does not have.
+//! `information_schema` of a catalog: DataFusion's tables, those about constraints, which DataFusion does not have, and one
+//! of all catalogs.
 //!
 //! What is not in the catalog is in the logs of the tables: CHECK constraints are read there, whoever wrote them.
 
@@ -16,8 +17,7 @@ use datafusion::datasource::{ViewTable, provider_as_source};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{LogicalPlanBuilder, TableType};
 
-use crate::catalog::{CatalogView, TableName};
-use crate::config::CATALOG;
+use crate::catalog::{CatalogView, SchemaName, TableName};
 
 /// The table that lists all tables.
 const TABLES: &str = "tables";
@@ -47,6 +47,9 @@ enum Ours {
     CheckConstraints,
     ReferentialConstraints,
 }
+
+/// The table that lists all catalogs, which the standard does not have.
+const CATALOGS: &str = "catalogs";
 
 impl Ours {
     const ALL: [Self; 4] =
@@ -95,8 +98,8 @@ impl Ours {
 
     /// The cells of those columns, for each line that a constraint has.
     fn lines(self, constraint: &Constraint) -> Vec<Vec<String>> {
-        let TableName { schema, table } = &constraint.table;
-        let of_table = [CATALOG, schema, table];
+        let TableName { schema: SchemaName { catalog, schema }, table } = &constraint.table;
+        let of_table = [catalog.as_str(), schema, table];
         let line = |rest: &[&str]| of_table.iter().chain(rest).map(|cell| (*cell).to_owned()).collect();
         match (self, &constraint.rule) {
             (Self::TableConstraints, Rule::PrimaryKey(_)) => vec![line(&["PRIMARY KEY", "NO", "NO", "NO"])],
@@ -112,7 +115,8 @@ impl Ours {
         let mut positions = Vec::new();
         for constraint in constraints {
             for (position, line) in (1..).zip(self.lines(constraint)) {
-                let own = [CATALOG, &constraint.table.schema, &constraint.name].map(str::to_owned);
+                let SchemaName { catalog, schema } = &constraint.table.schema;
+                let own = [catalog, schema, &constraint.name].map(String::clone);
                 cells.iter_mut().zip(own.into_iter().chain(line)).for_each(|(column, cell)| column.push(cell));
                 positions.push(position);
             }
@@ -135,24 +139,29 @@ impl Ours {
 #[derive(Debug)]
 pub(super) struct InformationSchema {
     standard: InformationSchemaProvider,
+    catalog: String,
     view: Arc<CatalogView>,
 }
 
 impl InformationSchema {
-    /// Of the names in `catalogs`, which are those of `view`.
-    pub(super) fn new(catalogs: Arc<dyn CatalogProviderList>, view: &Arc<CatalogView>) -> Self {
+    /// Of `catalog`, whose names in `view` are in `names`.
+    pub(super) fn new(catalog: String, names: Arc<dyn CatalogProviderList>, view: &Arc<CatalogView>) -> Self {
         let functions = view.table_functions();
-        let standard = InformationSchemaProvider::new(catalogs).with_table_functions(functions);
-        Self { standard, view: Arc::clone(view) }
+        let standard = InformationSchemaProvider::new(names).with_table_functions(functions);
+        Self { standard, catalog, view: Arc::clone(view) }
     }
 
     /// DataFusion's list of all tables, with ours.
     async fn all_tables(&self) -> Result<Option<Arc<dyn TableProvider>>> {
         let Some(standard) = self.standard.table(TABLES).await? else { return Ok(None) };
-        let text = |cell: fn(Ours) -> &'static str| -> ArrayRef {
-            Arc::new(Ours::ALL.into_iter().map(|table| Some(cell(table))).collect::<StringArray>())
-        };
-        let columns = vec![text(|_| CATALOG), text(|_| INFORMATION_SCHEMA), text(Ours::name), text(|_| "VIEW")];
+        let names: Vec<_> = our_names().collect();
+        let same = |cell: &str| Arc::new(StringArray::from(vec![cell; names.len()])) as ArrayRef;
+        let columns = vec![
+            same(&self.catalog),
+            same(INFORMATION_SCHEMA),
+            Arc::new(StringArray::from(names.clone())) as ArrayRef,
+            same("VIEW"),
+        ];
         let batch = RecordBatch::try_new(standard.schema(), columns)?;
         let ours = Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?);
         let name = || TableReference::partial(INFORMATION_SCHEMA, TABLES);
@@ -166,29 +175,40 @@ fn ours(name: &str) -> Option<Ours> {
     Ours::ALL.into_iter().find(|table| table.name() == name)
 }
 
+fn our_names() -> impl Iterator<Item = &'static str> {
+    Ours::ALL.into_iter().map(Ours::name).chain([CATALOGS])
+}
+
+fn catalogs(names: &[String]) -> Result<Arc<dyn TableProvider>> {
+    let schema = Arc::new(Schema::new(vec![Field::new("catalog_name", DataType::Utf8, false)]));
+    let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(StringArray::from(names.to_vec()))])?;
+    Ok(Arc::new(MemTable::try_new(schema, vec![vec![batch]])?))
+}
+
 #[async_trait]
 impl SchemaProvider for InformationSchema {
     fn table_names(&self) -> Vec<String> {
         let standard = INFORMATION_SCHEMA_TABLES.iter().copied();
-        standard.chain(Ours::ALL.into_iter().map(Ours::name)).map(str::to_owned).collect()
+        standard.chain(our_names()).map(str::to_owned).collect()
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
         match ours(name) {
-            Some(table) => Ok(Some(table.table(&self.view.constraints().await?)?)),
+            Some(table) => Ok(Some(table.table(&self.view.constraints(&self.catalog).await?)?)),
+            None if name == CATALOGS => Ok(Some(catalogs(self.view.catalogs())?)),
             None if name == TABLES => self.all_tables().await,
             None => self.standard.table(name).await,
         }
     }
 
     async fn table_type(&self, name: &str) -> Result<Option<TableType>, DataFusionError> {
-        match ours(name) {
+        match our_names().find(|ours| *ours == name) {
             Some(_) => Ok(Some(TableType::View)),
             None => self.standard.table_type(name).await,
         }
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        ours(name).is_some() || self.standard.table_exist(name)
+        our_names().any(|ours| ours == name) || self.standard.table_exist(name)
     }
 }

@@ -1,6 +1,6 @@
 //! A catalog in memory: nothing lasts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,10 +8,10 @@ use async_trait::async_trait;
 use parking_lot::RwLock;
 
 use crate::catalog::{
-    Catalog, Comments, Detail, SchemaSummary, TableDefinition, TableEntry, TableKind, TableName, TableStatistics,
-    TableSummary,
+    Catalog, Comments, Detail, SchemaName, SchemaSummary, TableDefinition, TableEntry, TableKind, TableName,
+    TableStatistics, TableSummary,
 };
-use crate::config::SCHEMA;
+use crate::config::{CATALOG, SCHEMA};
 use crate::limits::{Scope, StoredSetting};
 use crate::{Error, Result};
 
@@ -37,14 +37,15 @@ impl Unclaimed {
 
 #[derive(Debug)]
 struct Contents {
-    schemas: BTreeMap<String, Schema>,
+    catalogs: BTreeSet<String>,
+    schemas: BTreeMap<SchemaName, Schema>,
     /// Locations that no table has.
     to_sweep: BTreeMap<String, Unclaimed>,
     settings: BTreeMap<(Scope, String), String>,
     next_id: u64,
 }
 
-/// Schemas and tables in memory, one lock around all: every change is a few map operations.
+/// Catalogs, schemas and tables in memory, one lock around all: every change is a few map operations.
 #[derive(Debug)]
 pub struct MemoryCatalog {
     contents: RwLock<Contents>,
@@ -53,15 +54,15 @@ pub struct MemoryCatalog {
 impl MemoryCatalog {
     /// A catalog with an empty schema `public`.
     pub fn new() -> Self {
-        Self::with_schema(SCHEMA)
+        Self::with_schema(SchemaName::new(CATALOG, SCHEMA))
     }
 
     /// A catalog with this empty schema.
-    pub(crate) fn with_schema(name: &str) -> Self {
-        let schemas = BTreeMap::from([(name.to_owned(), Schema::default())]);
+    pub(crate) fn with_schema(name: SchemaName) -> Self {
         Self {
             contents: RwLock::new(Contents {
-                schemas,
+                catalogs: BTreeSet::from([name.catalog.clone()]),
+                schemas: BTreeMap::from([(name, Schema::default())]),
                 to_sweep: BTreeMap::new(),
                 settings: BTreeMap::new(),
                 next_id: 1,
@@ -77,7 +78,10 @@ impl Default for MemoryCatalog {
 }
 
 impl Contents {
-    fn schema(&mut self, name: &str) -> Result<&mut Schema> {
+    fn schema(&mut self, name: &SchemaName) -> Result<&mut Schema> {
+        if !self.catalogs.contains(&name.catalog) {
+            return Err(no_catalog(&name.catalog));
+        }
         self.schemas.get_mut(name).ok_or_else(|| no_schema(name))
     }
 
@@ -105,14 +109,47 @@ impl Contents {
 
 #[async_trait]
 impl Catalog for MemoryCatalog {
+    async fn catalogs(&self) -> Result<Vec<String>> {
+        Ok(self.contents.read().catalogs.iter().cloned().collect())
+    }
+
+    async fn create_catalog(&self, name: &str) -> Result<()> {
+        let mut contents = self.contents.write();
+        if !contents.catalogs.insert(name.to_owned()) {
+            return Err(catalog_exists(name));
+        }
+        contents.schemas.insert(SchemaName::new(name, SCHEMA), Schema::default());
+        Ok(())
+    }
+
+    async fn drop_catalog(&self, name: &str, cascade: bool) -> Result<()> {
+        let mut contents = self.contents.write();
+        if !contents.catalogs.contains(name) {
+            return Err(no_catalog(name));
+        }
+        refuse_first(name)?;
+        let schemas = contents.schemas.iter().filter(|(schema, _)| schema.catalog == name);
+        let count = schemas.map(|(_, schema)| schema.tables.len()).sum();
+        if count > 0 && !cascade {
+            return Err(catalog_not_empty(name, count));
+        }
+        contents.catalogs.remove(name);
+        let schemas: Vec<_> = contents.schemas.extract_if(.., |schema, _| schema.catalog == name).collect();
+        let tables = schemas.iter().flat_map(|(_, schema)| schema.tables.values());
+        tables.for_each(|entry| contents.discard(&entry.definition));
+        Ok(())
+    }
+
     async fn schemas(&self) -> Result<Vec<SchemaSummary>> {
         let contents = self.contents.read();
-        let summary =
-            |(name, schema): (&String, &Schema)| SchemaSummary { name: name.clone(), comment: schema.comment.clone() };
+        let summary = |(name, schema): (&SchemaName, &Schema)| SchemaSummary {
+            name: name.clone(),
+            comment: schema.comment.clone(),
+        };
         Ok(contents.schemas.iter().map(summary).collect())
     }
 
-    async fn tables(&self, schema: &str, detail: Detail) -> Result<Vec<TableSummary>> {
+    async fn tables(&self, schema: &SchemaName, detail: Detail) -> Result<Vec<TableSummary>> {
         let contents = self.contents.read();
         let Some(schema) = contents.schemas.get(schema) else { return Ok(Vec::new()) };
         let with_columns = detail == Detail::Columns;
@@ -131,16 +168,19 @@ impl Catalog for MemoryCatalog {
         Ok(contents.schemas.get(&name.schema).and_then(|schema| schema.tables.get(&name.table)).cloned())
     }
 
-    async fn create_schema(&self, name: &str) -> Result<()> {
+    async fn create_schema(&self, name: &SchemaName) -> Result<()> {
         let mut contents = self.contents.write();
+        if !contents.catalogs.contains(&name.catalog) {
+            return Err(no_catalog(&name.catalog));
+        }
         if contents.schemas.contains_key(name) {
             return Err(schema_exists(name));
         }
-        contents.schemas.insert(name.to_owned(), Schema::default());
+        contents.schemas.insert(name.clone(), Schema::default());
         Ok(())
     }
 
-    async fn drop_schema(&self, name: &str, cascade: bool) -> Result<()> {
+    async fn drop_schema(&self, name: &SchemaName, cascade: bool) -> Result<()> {
         let mut contents = self.contents.write();
         let count = contents.schema(name)?.tables.len();
         if count > 0 && !cascade {
@@ -151,17 +191,19 @@ impl Catalog for MemoryCatalog {
         Ok(())
     }
 
-    async fn rename_schema(&self, from: &str, to: &str) -> Result<()> {
+    async fn rename_schema(&self, from: &SchemaName, to: &str) -> Result<()> {
         let mut contents = self.contents.write();
-        if contents.schemas.contains_key(to) {
-            return Err(schema_exists(to));
+        let to = SchemaName::new(from.catalog.as_str(), to);
+        if contents.schemas.contains_key(&to) {
+            return Err(schema_exists(&to));
         }
-        let schema = contents.schemas.remove(from).ok_or_else(|| no_schema(from))?;
-        contents.schemas.insert(to.to_owned(), schema);
+        contents.schema(from)?;
+        let schema = contents.schemas.remove(from).unwrap_or_default();
+        contents.schemas.insert(to, schema);
         Ok(())
     }
 
-    async fn comment_on_schema(&self, name: &str, comment: Option<&str>) -> Result<()> {
+    async fn comment_on_schema(&self, name: &SchemaName, comment: Option<&str>) -> Result<()> {
         self.contents.write().schema(name)?.comment = comment.map(str::to_owned);
         Ok(())
     }
@@ -298,15 +340,35 @@ impl Comments {
     }
 }
 
-pub(crate) fn no_schema(name: &str) -> Error {
+pub(crate) fn no_catalog(name: &str) -> Error {
+    Error::not_found(format!("there is no catalog \"{name}\": SHOW CATALOGS lists them"))
+}
+
+pub(crate) fn catalog_exists(name: &str) -> Error {
+    Error::already_exists(format!("catalog \"{name}\" already exists"))
+}
+
+pub(crate) fn catalog_not_empty(name: &str, tables: usize) -> Error {
+    Error::invalid(format!("catalog \"{name}\" holds {tables} tables; add CASCADE to drop them too"))
+}
+
+/// Sessions begin in the first catalog.
+pub(crate) fn refuse_first(name: &str) -> Result<()> {
+    if name == CATALOG {
+        return Err(Error::invalid(format!("catalog \"{name}\" is always there: drop its schemas")));
+    }
+    Ok(())
+}
+
+pub(crate) fn no_schema(name: &SchemaName) -> Error {
     Error::not_found(format!("schema \"{name}\" does not exist"))
 }
 
-pub(crate) fn schema_exists(name: &str) -> Error {
+pub(crate) fn schema_exists(name: &SchemaName) -> Error {
     Error::already_exists(format!("schema \"{name}\" already exists"))
 }
 
-pub(crate) fn not_empty(name: &str, tables: usize) -> Error {
+pub(crate) fn not_empty(name: &SchemaName, tables: usize) -> Error {
     Error::invalid(format!("schema \"{name}\" holds {tables} tables; add CASCADE to drop them too"))
 }
 

@@ -20,14 +20,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use entry::{
-    ColumnStatistics, Comments, DeltaDefinition, ExternalTable, SchemaSummary, TableDefinition, TableEntry, TableKind,
-    TableName, TableStatistics, TableSummary, View,
+    ColumnStatistics, Comments, DeltaDefinition, ExternalTable, SchemaName, SchemaSummary, TableDefinition, TableEntry,
+    TableKind, TableName, TableStatistics, TableSummary, View,
 };
 pub(crate) use external::resolve_external;
 pub(crate) use glob::GlobTable;
 pub use memory::MemoryCatalog;
+pub(crate) use memory::no_catalog;
 pub use memory_table::MemoryTable;
-pub(crate) use session::{SessionCatalog, TEMPORARY_SCHEMA, temporary_name};
+pub(crate) use session::{SessionCatalog, TEMPORARY_SCHEMA, temporary_name, temporary_schema};
 pub use stored::{CatalogOptions, StoredCatalog, SweepLock, hide_password};
 pub(crate) use view::{CatalogView, SYSTEM_SCHEMA, StandIn, StandIns, ViewSeed};
 
@@ -43,15 +44,30 @@ pub enum Detail {
     Columns,
 }
 
-/// Keeps schemas and tables; shared by all sessions of a coordinator, and perhaps by several coordinators. Every change
+/// Keeps catalogs, their schemas and tables; shared by all sessions of a coordinator, and perhaps by several coordinators. Every change
 /// is whole or not at all.
 #[async_trait]
 pub trait Catalog: std::fmt::Debug + Send + Sync {
-    /// All schemas, sorted by name.
+    /// The names of all catalogs, sorted.
+    async fn catalogs(&self) -> Result<Vec<String>>;
+
+    /// Makes a catalog, with the schema that each begins with.
+    ///
+    /// # Errors
+    /// `AlreadyExists`.
+    async fn create_catalog(&self, name: &str) -> Result<()>;
+
+    /// Removes a catalog, with its tables if `cascade`. The first one stays.
+    ///
+    /// # Errors
+    /// `NotFound`; `Invalid` if it has tables and `cascade` is off.
+    async fn drop_catalog(&self, name: &str, cascade: bool) -> Result<()>;
+
+    /// All schemas of all catalogs, sorted by name.
     async fn schemas(&self) -> Result<Vec<SchemaSummary>>;
 
     /// Tables and views of one schema, sorted by name; nothing if there is no such schema.
-    async fn tables(&self, schema: &str, detail: Detail) -> Result<Vec<TableSummary>>;
+    async fn tables(&self, schema: &SchemaName, detail: Detail) -> Result<Vec<TableSummary>>;
 
     /// One table or view.
     async fn table(&self, name: &TableName) -> Result<Option<TableEntry>>;
@@ -59,26 +75,26 @@ pub trait Catalog: std::fmt::Debug + Send + Sync {
     /// Makes a schema.
     ///
     /// # Errors
-    /// `AlreadyExists`.
-    async fn create_schema(&self, name: &str) -> Result<()>;
+    /// `NotFound` for the catalog, `AlreadyExists` for the schema.
+    async fn create_schema(&self, name: &SchemaName) -> Result<()>;
 
     /// Removes a schema, with its tables if `cascade`.
     ///
     /// # Errors
     /// `NotFound`; `Invalid` if it has tables and `cascade` is off.
-    async fn drop_schema(&self, name: &str, cascade: bool) -> Result<()>;
+    async fn drop_schema(&self, name: &SchemaName, cascade: bool) -> Result<()>;
 
-    /// Gives a schema another name.
+    /// Gives a schema another name, in its catalog.
     ///
     /// # Errors
     /// `NotFound`; `AlreadyExists`.
-    async fn rename_schema(&self, from: &str, to: &str) -> Result<()>;
+    async fn rename_schema(&self, from: &SchemaName, to: &str) -> Result<()>;
 
     /// Says something about a schema, or nothing any more.
     ///
     /// # Errors
     /// `NotFound`.
-    async fn comment_on_schema(&self, name: &str, comment: Option<&str>) -> Result<()>;
+    async fn comment_on_schema(&self, name: &SchemaName, comment: Option<&str>) -> Result<()>;
 
     /// Adds a table or view; `replace` takes the place of one of the same name and kind. A location that was reserved
     /// for it is its own from now on; that of a managed table which it replaces is to be swept.

@@ -1,6 +1,6 @@
 //! The catalog as one session sees it: what all share, and the session's own temporary tables and views.
 //!
-//! Temporary tables live in the schema `temp`, which each session has for itself. A name without a schema, or with the
+//! Temporary tables live in the schema `temp`, which each session has for itself, in whatever catalog it is named. A name without a schema, or with the
 //! session's default one, means the temporary table if there is one.
 
 use std::sync::Arc;
@@ -9,9 +9,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::catalog::{
-    Catalog, Detail, MemoryCatalog, SchemaSummary, TableDefinition, TableEntry, TableKind, TableName, TableStatistics,
-    TableSummary,
+    Catalog, Detail, MemoryCatalog, SchemaName, SchemaSummary, TableDefinition, TableEntry, TableKind, TableName,
+    TableStatistics, TableSummary,
 };
+use crate::config::CATALOG;
 use crate::limits::{Scope, StoredSetting};
 use crate::{Error, Result};
 
@@ -23,18 +24,18 @@ pub(crate) const TEMPORARY_SCHEMA: &str = "temp";
 pub(crate) struct SessionCatalog {
     shared: Arc<dyn Catalog>,
     temporary: Arc<MemoryCatalog>,
-    default_schema: String,
+    default_schema: SchemaName,
 }
 
 impl SessionCatalog {
     /// `temporary` has one schema, [`TEMPORARY_SCHEMA`].
-    pub(crate) fn new(shared: Arc<dyn Catalog>, temporary: Arc<MemoryCatalog>, default_schema: String) -> Self {
+    pub(crate) fn new(shared: Arc<dyn Catalog>, temporary: Arc<MemoryCatalog>, default_schema: SchemaName) -> Self {
         Self { shared, temporary, default_schema }
     }
 
     /// What a stored view sees, whoever reads it.
     pub(crate) fn without_temporary(&self) -> Self {
-        Self { temporary: Arc::new(MemoryCatalog::with_schema(TEMPORARY_SCHEMA)), ..self.clone() }
+        Self { temporary: Arc::new(MemoryCatalog::with_schema(temporary_schema())), ..self.clone() }
     }
 
     /// The table that `name` means: a temporary one hides another of the default schema.
@@ -47,29 +48,46 @@ impl SessionCatalog {
         Ok(if is_hidden { hiding } else { name.clone() })
     }
 
-    fn keeper(&self, schema: &str) -> &dyn Catalog {
-        if schema == TEMPORARY_SCHEMA { self.temporary.as_ref() } else { self.shared.as_ref() }
+    fn keeper(&self, schema: &SchemaName) -> &dyn Catalog {
+        if schema.is_temporary() { self.temporary.as_ref() } else { self.shared.as_ref() }
     }
+}
+
+/// Where temporary tables are kept.
+pub(crate) fn temporary_schema() -> SchemaName {
+    SchemaName::new(CATALOG, TEMPORARY_SCHEMA)
 }
 
 /// The name of a temporary table.
 pub(crate) fn temporary_name(table: &str) -> TableName {
-    TableName { schema: TEMPORARY_SCHEMA.to_owned(), table: table.to_owned() }
+    temporary_schema().table(table)
 }
 
 /// Exactly the names that are given; see [`SessionCatalog::meant`] for what they mean to the session.
 #[async_trait]
 impl Catalog for SessionCatalog {
+    async fn catalogs(&self) -> Result<Vec<String>> {
+        self.shared.catalogs().await
+    }
+
+    async fn create_catalog(&self, name: &str) -> Result<()> {
+        self.shared.create_catalog(name).await
+    }
+
+    async fn drop_catalog(&self, name: &str, cascade: bool) -> Result<()> {
+        self.shared.drop_catalog(name, cascade).await
+    }
+
     async fn schemas(&self) -> Result<Vec<SchemaSummary>> {
         let mut schemas = self.shared.schemas().await?;
-        if !self.temporary.tables(TEMPORARY_SCHEMA, Detail::Names).await?.is_empty() {
-            schemas.push(SchemaSummary { name: TEMPORARY_SCHEMA.to_owned(), comment: None });
+        if !self.temporary.tables(&temporary_schema(), Detail::Names).await?.is_empty() {
+            schemas.push(SchemaSummary { name: temporary_schema(), comment: None });
             schemas.sort_by(|a, b| a.name.cmp(&b.name));
         }
         Ok(schemas)
     }
 
-    async fn tables(&self, schema: &str, detail: Detail) -> Result<Vec<TableSummary>> {
+    async fn tables(&self, schema: &SchemaName, detail: Detail) -> Result<Vec<TableSummary>> {
         self.keeper(schema).tables(schema, detail).await
     }
 
@@ -77,26 +95,26 @@ impl Catalog for SessionCatalog {
         self.keeper(&name.schema).table(name).await
     }
 
-    async fn create_schema(&self, name: &str) -> Result<()> {
-        if name == TEMPORARY_SCHEMA {
+    async fn create_schema(&self, name: &SchemaName) -> Result<()> {
+        if name.is_temporary() {
             return Err(Error::already_exists(format!("schema \"{name}\" is always there")));
         }
         self.shared.create_schema(name).await
     }
 
-    async fn drop_schema(&self, name: &str, cascade: bool) -> Result<()> {
-        refuse_temporary(name)?;
+    async fn drop_schema(&self, name: &SchemaName, cascade: bool) -> Result<()> {
+        refuse_temporary(&name.schema)?;
         self.shared.drop_schema(name, cascade).await
     }
 
-    async fn rename_schema(&self, from: &str, to: &str) -> Result<()> {
-        refuse_temporary(from)?;
+    async fn rename_schema(&self, from: &SchemaName, to: &str) -> Result<()> {
+        refuse_temporary(&from.schema)?;
         refuse_temporary(to)?;
         self.shared.rename_schema(from, to).await
     }
 
-    async fn comment_on_schema(&self, name: &str, comment: Option<&str>) -> Result<()> {
-        refuse_temporary(name)?;
+    async fn comment_on_schema(&self, name: &SchemaName, comment: Option<&str>) -> Result<()> {
+        refuse_temporary(&name.schema)?;
         self.shared.comment_on_schema(name, comment).await
     }
 
@@ -109,7 +127,7 @@ impl Catalog for SessionCatalog {
     }
 
     async fn rename_table(&self, from: &TableName, to: &TableName, kind: TableKind) -> Result<()> {
-        if (from.schema == TEMPORARY_SCHEMA) != (to.schema == TEMPORARY_SCHEMA) {
+        if from.schema.is_temporary() != to.schema.is_temporary() {
             return Err(Error::invalid(
                 "a table cannot become temporary, or cease to be: CREATE TABLE AS makes a copy",
             ));

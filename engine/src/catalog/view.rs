@@ -23,10 +23,10 @@ use crate::catalog::files::{looks_like_a_file, open_path};
 use crate::catalog::information::{Constraint, InformationSchema, Rule};
 use crate::catalog::listed::ListedTable;
 use crate::catalog::{
-    Catalog, DeltaDefinition, Detail, ExternalTable, SessionCatalog, TEMPORARY_SCHEMA, TableDefinition, TableEntry,
+    Catalog, DeltaDefinition, Detail, ExternalTable, SchemaName, SessionCatalog, TableDefinition, TableEntry,
     TableKind, TableName, TableSummary, View,
 };
-use crate::config::{CATALOG, grappe_options};
+use crate::config::grappe_options;
 use crate::delta::{DeltaProvider, DeltaTables, Snapshot, VersionAt};
 use crate::extras::SessionExtras;
 use crate::sql::{Names, parse_statement, refuse_columns, take_versions};
@@ -95,7 +95,8 @@ pub(crate) type StandIns = HashMap<String, StandIn>;
 /// All names, for statements that list them.
 #[derive(Debug)]
 struct Listing {
-    names: BTreeMap<String, Vec<TableSummary>>,
+    catalogs: Vec<String>,
+    names: BTreeMap<SchemaName, Vec<TableSummary>>,
     /// The tables that the statement itself reads; any other is looked at only to be listed. All are read if this is
     /// nothing.
     read: Option<HashSet<TableName>>,
@@ -118,8 +119,7 @@ impl CatalogView {
         detail: Detail,
         read: HashSet<TableName>,
     ) -> Result<Arc<Self>> {
-        let names = read_names(&seed.catalog, detail).await?;
-        let listing = Some(Arc::new(Listing { names, read: Some(read) }));
+        let listing = Some(Arc::new(Listing::read(&seed.catalog, detail, read).await?));
         let stand_ins = Arc::new(stand_ins);
         Ok(Arc::new(Self { seed, listing, stand_ins, opening: Vec::new(), used: Arc::default() }))
     }
@@ -135,12 +135,13 @@ impl CatalogView {
     }
 
     /// A session state that sees this view, with `default_schema` if given.
-    pub(crate) fn state(self: &Arc<Self>, default_schema: Option<&str>) -> SessionState {
+    pub(crate) fn state(self: &Arc<Self>, default_schema: Option<&SchemaName>) -> SessionState {
         let mut state = SessionState::clone(&self.seed.state);
-        if let Some(schema) = default_schema {
-            state.config_mut().options_mut().catalog.default_schema = schema.to_owned();
+        if let Some(SchemaName { catalog, schema }) = default_schema {
+            let defaults = &mut state.config_mut().options_mut().catalog;
+            (defaults.default_catalog, defaults.default_schema) = (catalog.clone(), schema.clone());
         }
-        state.register_catalog_list(Arc::new(OnlyCatalog(Arc::clone(self))));
+        state.register_catalog_list(Arc::new(Catalogs { view: Arc::clone(self), only: None }));
         // `now()` is the time at which the statement began.
         state.mark_start_execution();
         state
@@ -151,12 +152,11 @@ impl CatalogView {
         let mut opening = self.opening.clone();
         opening.push(name.clone());
         let mut seed = self.seed.clone();
-        if name.schema != TEMPORARY_SCHEMA {
+        if !name.schema.is_temporary() {
             seed.catalog = seed.catalog.without_temporary();
         }
         let listing = self.listing.as_ref().map(|listing| {
-            let names = listing.names.clone();
-            Arc::new(Listing { names, read: None })
+            Arc::new(Listing { catalogs: listing.catalogs.clone(), names: listing.names.clone(), read: None })
         });
         Arc::new(Self { seed, listing, stand_ins: Arc::new(stand_ins), opening, used: Arc::clone(&self.used) })
     }
@@ -178,8 +178,7 @@ impl CatalogView {
             Some(StandIn::Nothing) => return Ok(None),
             Some(StandIn::Rows(rows)) => return Ok(Some(Arc::clone(rows))),
             Some(StandIn::Version(table, at)) => {
-                let name = TableName { schema: name.schema.clone(), table: table.clone() };
-                return self.open_version(&name, *at).await.map(Some);
+                return self.open_version(&name.schema.table(table), *at).await.map(Some);
             }
             None => {}
         }
@@ -196,7 +195,7 @@ impl CatalogView {
             }
             return Ok(None);
         };
-        self.used.temporary.fetch_or(name.schema == TEMPORARY_SCHEMA, Ordering::Relaxed);
+        self.used.temporary.fetch_or(name.schema.is_temporary(), Ordering::Relaxed);
         match &entry.definition {
             TableDefinition::Memory(table) => Ok(Some(Arc::new(table.snapshot().await?))),
             TableDefinition::External(table) => Ok(Some(self.external(name, table).await?)),
@@ -211,7 +210,7 @@ impl CatalogView {
         let is_read = listing.read.as_ref().is_none_or(|read| read.contains(name));
         let summary = find(listing.names.get(&name.schema)?, &name.table);
         summary
-            .filter(|_| !is_read && name.schema != TEMPORARY_SCHEMA)
+            .filter(|_| !is_read && !name.schema.is_temporary())
             .map(|summary| Arc::new(ListedTable::new(summary)) as Arc<dyn TableProvider>)
     }
 
@@ -272,12 +271,18 @@ impl CatalogView {
         self.seed.state.table_functions().clone()
     }
 
-    /// Constraints of all tables, in the order of their names. A table whose log cannot be read has none.
-    pub(super) async fn constraints(&self) -> Result<Vec<Constraint>> {
+    /// Names of all catalogs, in order.
+    pub(super) fn catalogs(&self) -> &[String] {
+        self.listing.as_ref().map_or(&[], |listing| &listing.catalogs)
+    }
+
+    /// Constraints of all tables of a catalog, in the order of their names. A table whose log cannot be read has none.
+    pub(super) async fn constraints(&self, catalog: &str) -> Result<Vec<Constraint>> {
         let listed = self.listing.iter().flat_map(|listing| &listing.names);
+        let listed = listed.filter(|(schema, _)| schema.catalog == catalog);
         let names = listed.flat_map(|(schema, tables)| {
             let tables = tables.iter().filter(|table| table.kind == TableKind::Table);
-            tables.map(|table| TableName { schema: schema.clone(), table: table.name.clone() })
+            tables.map(|table| schema.table(&table.name))
         });
         let found = stream::iter(names.collect::<Vec<_>>()).map(|name| self.constraints_of(name));
         Ok(found.buffered(TABLES_AT_ONCE).try_collect::<Vec<_>>().await?.concat())
@@ -334,63 +339,85 @@ fn find<'a>(tables: &'a [TableSummary], name: &str) -> Option<&'a TableSummary> 
     tables.binary_search_by(|table| table.name.as_str().cmp(name)).ok().map(|index| &tables[index])
 }
 
-/// All names, in order; `system` is listed by its own provider.
-async fn read_names(catalog: &dyn Catalog, detail: Detail) -> Result<BTreeMap<String, Vec<TableSummary>>> {
-    let mut names = BTreeMap::new();
-    for schema in catalog.schemas().await? {
-        let mut tables = catalog.tables(&schema.name, detail).await?;
-        tables.sort_unstable_by(|one, other| one.name.cmp(&other.name));
-        names.insert(schema.name, tables);
+impl Listing {
+    /// All names, in order; `system` is listed by its own provider.
+    async fn read(catalog: &dyn Catalog, detail: Detail, read: HashSet<TableName>) -> Result<Self> {
+        let mut names = BTreeMap::new();
+        for schema in catalog.schemas().await? {
+            let mut tables = catalog.tables(&schema.name, detail).await?;
+            tables.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+            names.insert(schema.name, tables);
+        }
+        Ok(Self { catalogs: catalog.catalogs().await?, names, read: Some(read) })
     }
-    Ok(names)
 }
 
-/// The list of catalogs: one.
+/// The list of catalogs.
 #[derive(Debug)]
-struct OnlyCatalog(Arc<CatalogView>);
+struct Catalogs {
+    view: Arc<CatalogView>,
+    /// The one that is listed; all if there is none.
+    only: Option<String>,
+}
 
-/// The catalog `grappe`.
+/// One catalog, there or not.
 #[derive(Debug)]
-struct Schemas(Arc<CatalogView>);
+struct Schemas {
+    view: Arc<CatalogView>,
+    catalog: String,
+}
 
 /// One schema of it, there or not.
 #[derive(Debug)]
 struct Tables {
     view: Arc<CatalogView>,
-    schema: String,
+    schema: SchemaName,
 }
 
-impl CatalogProviderList for OnlyCatalog {
+impl CatalogProviderList for Catalogs {
     fn register_catalog(&self, _: String, _: Arc<dyn CatalogProvider>) -> Option<Arc<dyn CatalogProvider>> {
         None
     }
 
     fn catalog_names(&self) -> Vec<String> {
-        vec![CATALOG.to_owned()]
+        match &self.only {
+            Some(catalog) => vec![catalog.clone()],
+            None => self.view.catalogs().to_vec(),
+        }
     }
 
     fn catalog(&self, name: &str) -> Option<Arc<dyn CatalogProvider>> {
-        (name == CATALOG).then(|| Arc::new(Schemas(Arc::clone(&self.0))) as Arc<dyn CatalogProvider>)
+        Some(Arc::new(Schemas { view: Arc::clone(&self.view), catalog: name.to_owned() }))
     }
 }
 
 impl CatalogProvider for Schemas {
     fn schema_names(&self) -> Vec<String> {
-        let stored = self.0.listing.iter().flat_map(|listing| listing.names.keys().cloned());
-        stored.chain([SYSTEM_SCHEMA.to_owned()]).chain(self.0.seed.extras.schemas.keys().cloned()).collect()
+        let listed = self.view.listing.iter().flat_map(|listing| listing.names.keys());
+        let stored =
+            listed.filter(|name| name.catalog == self.catalog || name.is_temporary()).map(|name| name.schema.clone());
+        stored.chain([SYSTEM_SCHEMA.to_owned()]).chain(self.view.seed.extras.schemas.keys().cloned()).collect()
     }
 
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
         if name == SYSTEM_SCHEMA {
-            return Some(Arc::clone(&self.0.seed.system));
+            return Some(Arc::clone(&self.view.seed.system));
         }
         if name == INFORMATION_SCHEMA {
-            return Some(Arc::new(InformationSchema::new(Arc::new(OnlyCatalog(Arc::clone(&self.0))), &self.0)));
+            return Some(Arc::new(InformationSchema::new(self.catalog.clone(), Arc::new(self.alone()), &self.view)));
         }
-        if let Some(extra) = self.0.seed.extras.schemas.get(name) {
-            return Some(extra.tables(Arc::new(OnlyCatalog(self.0.plain()))));
+        if let Some(extra) = self.view.seed.extras.schemas.get(name) {
+            return Some(extra.tables(&self.catalog, Arc::new(Catalogs { view: self.view.plain(), only: None })));
         }
-        Some(Arc::new(Tables { view: Arc::clone(&self.0), schema: name.to_owned() }))
+        let schema = SchemaName::new(self.catalog.as_str(), name);
+        Some(Arc::new(Tables { view: Arc::clone(&self.view), schema }))
+    }
+}
+
+impl Schemas {
+    /// What `information_schema` tells of: its own catalog.
+    fn alone(&self) -> Catalogs {
+        Catalogs { view: Arc::clone(&self.view), only: Some(self.catalog.clone()) }
     }
 }
 
@@ -412,7 +439,7 @@ impl SchemaProvider for Tables {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
-        let full = TableName { schema: self.schema.clone(), table: name.to_owned() };
+        let full = self.schema.table(name);
         match self.view.open(&full).await {
             // A listing goes on without a view whose tables have gone.
             Err(error) if self.kind(name) == Some(TableKind::View) => {

@@ -6,10 +6,10 @@ use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 
-use crate::config::{CATALOG, grappe_options};
+use crate::config::grappe_options;
 use crate::limits::{LIMITS, Limit, Reach, Scope, Unit, parse};
 use crate::session::Session;
-use crate::sql::{checked_key, set_setting};
+use crate::sql::{DEFAULT_CATALOG, checked_key, set_setting};
 use crate::{Error, Result};
 
 impl Session {
@@ -29,6 +29,9 @@ impl Session {
         match (setting, value) {
             (Some(setting), Some(value)) => {
                 let key = checked(state, scope, setting, value)?;
+                if key == DEFAULT_CATALOG {
+                    self.check_catalog(value).await?;
+                }
                 catalog.set_setting(scope, &key, Some(value)).await?;
             }
             (Some(setting), None) => {
@@ -53,9 +56,6 @@ fn checked(state: &SessionState, scope: &Scope, setting: &str, value: &str) -> R
         }
         parse(limit, value)?;
         return Ok(key);
-    }
-    if key == "datafusion.catalog.default_catalog" && value != CATALOG {
-        return Err(Error::invalid(format!("the only catalog is \"{CATALOG}\"")));
     }
     set_setting(&mut state.config().clone(), &key, value)?;
     Ok(key)

@@ -212,7 +212,7 @@ impl Session {
             }
         }
         let counts = counts.into_iter().enumerate().map(|(index, count)| count.alias(format!("count{index}")));
-        let reference = TableReference::partial(name.schema.as_str(), name.table.as_str());
+        let reference = name.reference();
         let source = datafusion::datasource::provider_as_source(table);
         let plan = LogicalPlanBuilder::scan(reference.clone(), source, None)?
             .aggregate(Vec::<Expr>::new(), counts.collect::<Vec<_>>())?

@@ -1,4 +1,4 @@
-//! Statements that are no plans: ALTER, COMMENT, OPTIMIZE, VACUUM, RESTORE, ANALYZE, DESCRIBE HISTORY, SHOW LIMITS.
+//! Statements that are no plans: catalogs and schemas, USE, ALTER, COMMENT, OPTIMIZE, VACUUM, RESTORE, ANALYZE, DESCRIBE HISTORY, SHOW LIMITS.
 //!
 //! What shows something is done when it is planned, and becomes a query over the rows that it found.
 
@@ -39,7 +39,7 @@ impl Named {
 
     /// How a plan names it.
     pub(super) fn reference(&self) -> TableReference {
-        TableReference::partial(self.name.schema.as_str(), self.name.table.as_str())
+        self.name.reference()
     }
 }
 
@@ -94,6 +94,11 @@ impl Session {
             | Command::RenameView { .. }
             | Command::ReplaceView { .. }
             | Command::RenameSchema { .. }
+            | Command::CreateCatalog { .. }
+            | Command::DropCatalog { .. }
+            | Command::CreateSchema { .. }
+            | Command::DropSchema { .. }
+            | Command::Use(_)
             | Command::Comment { .. } => self.change_names(query_id, state, command).await?,
             Command::Configure { scope, setting, value } => {
                 self.configure_others(state, scope, setting.as_deref(), value.as_deref()).await?;
@@ -114,7 +119,7 @@ impl Session {
         state: &SessionState,
         reference: &TableReference,
     ) -> Result<(TableName, TableEntry)> {
-        let name = self.catalog().meant(&table_name(state, reference.clone())?).await?;
+        let name = self.catalog().meant(&table_name(state, reference.clone())).await?;
         let entry = self.catalog().table(&name).await?;
         let entry = entry.ok_or_else(|| Error::not_found(format!("table \"{name}\" does not exist")))?;
         Ok((name, entry))

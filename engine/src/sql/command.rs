@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use datafusion::common::{SchemaReference, TableReference};
 use datafusion::sql::parser::Statement as Syntax;
 use datafusion::sql::sqlparser::ast::{
-    AlterSchema, AlterSchemaOperation, CommentObject, DataType, Expr, Ident, ObjectName, Query, SqlOption,
-    Statement as Ast, Truncate,
+    AlterSchema, AlterSchemaOperation, CommentObject, DataType, Expr, Ident, ObjectName, ObjectType, Query,
+    SchemaName as WrittenSchema, SqlOption, Statement as Ast, Truncate,
 };
 
 use crate::limits::Scope;
@@ -102,6 +102,40 @@ pub(crate) enum Command {
         /// The `CREATE OR REPLACE VIEW` that does it.
         sql: String,
     },
+    /// `CREATE CATALOG` and `CREATE DATABASE`.
+    CreateCatalog {
+        /// The catalog.
+        catalog: String,
+        /// Whether it may be there already.
+        if_not_exists: bool,
+    },
+    /// `DROP CATALOG` and `DROP DATABASE`.
+    DropCatalog {
+        /// The catalog.
+        catalog: String,
+        /// Whether it may be missing.
+        if_exists: bool,
+        /// Whether its tables go with it.
+        cascade: bool,
+    },
+    /// `CREATE SCHEMA`.
+    CreateSchema {
+        /// The schema.
+        schema: SchemaReference,
+        /// Whether it may be there already.
+        if_not_exists: bool,
+    },
+    /// `DROP SCHEMA`.
+    DropSchema {
+        /// The schema.
+        schema: SchemaReference,
+        /// Whether it may be missing.
+        if_exists: bool,
+        /// Whether its tables go with it.
+        cascade: bool,
+    },
+    /// `USE`: what names without a catalog, or without a schema, mean from now on.
+    Use(Used),
     /// `ALTER SCHEMA ... RENAME TO`.
     RenameSchema {
         /// The schema.
@@ -148,6 +182,11 @@ impl Command {
             Self::Truncate { .. } => "TRUNCATE TABLE",
             Self::AlterTable { .. } | Self::RenameTable { .. } => "ALTER TABLE",
             Self::RenameView { .. } | Self::ReplaceView { .. } => "ALTER VIEW",
+            Self::CreateCatalog { .. } => "CREATE DATABASE",
+            Self::DropCatalog { .. } => "DROP DATABASE",
+            Self::CreateSchema { .. } => "CREATE SCHEMA",
+            Self::DropSchema { .. } => "DROP SCHEMA",
+            Self::Use(_) => "USE",
             Self::RenameSchema { .. } => "ALTER SCHEMA",
             Self::Configure { scope: Scope::System, .. } => "ALTER SYSTEM",
             Self::Configure { scope: Scope::Group(_), .. } => "ALTER GROUP",
@@ -156,6 +195,19 @@ impl Command {
             Self::Comment { .. } => "COMMENT",
         }
     }
+}
+
+/// What `USE` names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Used {
+    /// `USE CATALOG c`: with the schema that it began with.
+    Catalog(String),
+    /// `USE SCHEMA s`, `USE c.s`.
+    Schema(SchemaReference),
+    /// `USE x`: the schema, or else the catalog.
+    Either(String),
+    /// `USE DEFAULT`: what a new session has.
+    Default,
 }
 
 /// Which columns `ANALYZE TABLE` counts.
@@ -298,6 +350,25 @@ fn command_in(statement: &Ast, names: Names) -> Result<Option<Command>> {
             replaced_view(name, columns, query, with_options, names).map(Some)
         }
         Ast::AlterSchema(alter) => renamed_schema(alter, names).map(Some),
+        Ast::CreateSchema { schema_name, if_not_exists, .. } => {
+            let WrittenSchema::Simple(name) = schema_name else {
+                return Err(Error::invalid("schemas have no owners: write CREATE SCHEMA s"));
+            };
+            refuse_more_than_a_name(statement, "SCHEMA", name, *if_not_exists)?;
+            Ok(Some(Command::CreateSchema { schema: names.schema(name)?, if_not_exists: *if_not_exists }))
+        }
+        Ast::CreateDatabase { db_name, if_not_exists, .. } => {
+            refuse_more_than_a_name(statement, "DATABASE", db_name, *if_not_exists)?;
+            Ok(Some(Command::CreateCatalog { catalog: names.catalog(db_name)?, if_not_exists: *if_not_exists }))
+        }
+        Ast::Drop { object_type: ObjectType::Schema, if_exists, names: dropped, cascade, .. } => {
+            let schema = names.schema(only_one(dropped, "DROP SCHEMA")?)?;
+            Ok(Some(Command::DropSchema { schema, if_exists: *if_exists, cascade: *cascade }))
+        }
+        Ast::Drop { object_type: ObjectType::Database, if_exists, names: dropped, cascade, .. } => {
+            let catalog = names.catalog(only_one(dropped, "DROP DATABASE")?)?;
+            Ok(Some(Command::DropCatalog { catalog, if_exists: *if_exists, cascade: *cascade }))
+        }
         Ast::Comment { object_type, object_name, comment, if_exists } => {
             if *if_exists {
                 return Err(Error::invalid("COMMENT takes no IF EXISTS: write COMMENT ON TABLE t IS '...'"));
@@ -348,6 +419,22 @@ fn truncated(truncate: &Truncate, names: Names) -> Result<Command> {
     }
 }
 
+/// What else can be written is of other engines.
+fn refuse_more_than_a_name(statement: &Ast, kind: &str, name: &ObjectName, if_not_exists: bool) -> Result<()> {
+    let condition = if if_not_exists { "IF NOT EXISTS " } else { "" };
+    if statement.to_string() == format!("CREATE {kind} {condition}{name}") {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("CREATE {kind} takes a name and nothing more: write CREATE {kind} {name}")))
+}
+
+fn only_one<'a>(dropped: &'a [ObjectName], statement: &str) -> Result<&'a ObjectName> {
+    match dropped {
+        [name] => Ok(name),
+        _ => Err(Error::invalid(format!("{statement} takes one name at a time"))),
+    }
+}
+
 fn replaced_view(
     name: &ObjectName,
     columns: &[Ident],
@@ -384,9 +471,7 @@ fn commented(kind: CommentObject, name: &ObjectName, names: Names) -> Result<Com
             let (table, column) = names.column(name)?;
             Ok(Commented::Column(table, column))
         }
-        CommentObject::Database => {
-            Err(Error::invalid("there is one database, which has no comment: use COMMENT ON SCHEMA"))
-        }
+        CommentObject::Database => Err(Error::invalid("catalogs have no comments: use COMMENT ON SCHEMA")),
         other => {
             let message =
                 format!("COMMENT ON {other} is not supported: comments are kept on TABLE, VIEW, COLUMN and SCHEMA");
@@ -424,6 +509,33 @@ mod tests {
         let bare = |schema: &str| SchemaReference::Bare { schema: schema.into() };
         let renamed = Command::RenameSchema { schema: bare("s"), if_exists: false, to: bare("Y") };
         assert_eq!(command("ALTER SCHEMA S RENAME TO \"Y\""), renamed);
+    }
+
+    #[test]
+    fn catalogs_and_schemas_are_made_dropped_and_used() {
+        let bare = |schema: &str| SchemaReference::Bare { schema: schema.into() };
+        let full =
+            |catalog: &str, schema: &str| SchemaReference::Full { catalog: catalog.into(), schema: schema.into() };
+        let catalog = || "c".to_owned();
+        for (sql, wanted) in [
+            ("CREATE DATABASE C", Command::CreateCatalog { catalog: catalog(), if_not_exists: false }),
+            ("CREATE CATALOG IF NOT EXISTS c;", Command::CreateCatalog { catalog: catalog(), if_not_exists: true }),
+            ("DROP DATABASE IF EXISTS c", Command::DropCatalog { catalog: catalog(), if_exists: true, cascade: false }),
+            ("drop catalog C cascade", Command::DropCatalog { catalog: catalog(), if_exists: false, cascade: true }),
+            ("DROP CATALOG c RESTRICT", Command::DropCatalog { catalog: catalog(), if_exists: false, cascade: false }),
+            (
+                "CREATE SCHEMA IF NOT EXISTS c.\"S.x\"",
+                Command::CreateSchema { schema: full("c", "S.x"), if_not_exists: true },
+            ),
+            ("DROP SCHEMA s CASCADE", Command::DropSchema { schema: bare("s"), if_exists: false, cascade: true }),
+            ("USE c", Command::Use(Used::Either(catalog()))),
+            ("USE c.S", Command::Use(Used::Schema(full("c", "s")))),
+            ("USE SCHEMA s", Command::Use(Used::Schema(bare("s")))),
+            ("USE CATALOG c", Command::Use(Used::Catalog(catalog()))),
+            ("USE DEFAULT", Command::Use(Used::Default)),
+        ] {
+            assert_eq!(command(sql), wanted, "{sql}");
+        }
     }
 
     #[test]
@@ -465,6 +577,17 @@ mod tests {
             ("ALTER VIEW v WITH (a = 1) AS SELECT 1", "takes no options"),
             ("ALTER SCHEMA s OWNER TO me", "ALTER SCHEMA s RENAME TO x"),
             ("COMMENT ON COLUMN c IS 'x'", "write table.column"),
+            ("CREATE DATABASE d LOCATION 'x'", "a name and nothing more"),
+            ("CREATE SCHEMA s WITH (a = 1)", "a name and nothing more"),
+            ("CREATE SCHEMA AUTHORIZATION me", "schemas have no owners"),
+            ("CREATE DATABASE a.b", "write one name"),
+            ("CREATE CATALOG c x", "CREATE CATALOG [IF NOT EXISTS] c"),
+            ("DROP CATALOG", "DROP CATALOG [IF EXISTS] c"),
+            ("DROP SCHEMA a, b", "one name at a time"),
+            ("USE WAREHOUSE w", "write USE s"),
+            ("USE", "write USE s"),
+            ("USE a.b.c", "write one name"),
+            ("EXPLAIN CREATE CATALOG c", "EXPLAIN shows how a query"),
             ("COMMENT ON DATABASE d IS 'x'", "use COMMENT ON SCHEMA"),
             ("COMMENT ON ROLE r IS 'x'", "COMMENT ON ROLE is not supported: comments are kept on TABLE"),
             ("COMMENT IF EXISTS ON TABLE t IS 'x'", "takes no IF EXISTS"),

@@ -10,18 +10,15 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{SchemaReference, TableReference};
 use datafusion::execution::SessionState;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
-use datafusion::logical_expr::{
-    CreateCatalogSchema, CreateExternalTable, CreateMemoryTable, CreateView, DdlStatement, DropCatalogSchema,
-    LogicalPlan,
-};
+use datafusion::logical_expr::{CreateExternalTable, CreateMemoryTable, CreateView, DdlStatement, LogicalPlan};
 use datafusion::physical_plan::execute_stream_partitioned;
 use futures::TryStreamExt;
 
 use crate::catalog::{
-    Catalog, DeltaDefinition, MemoryTable, SYSTEM_SCHEMA, SessionCatalog, TEMPORARY_SCHEMA, TableDefinition, TableKind,
+    Catalog, DeltaDefinition, MemoryTable, SchemaName, SessionCatalog, TEMPORARY_SCHEMA, TableDefinition, TableKind,
     TableName, View, resolve_external, temporary_name,
 };
-use crate::config::CATALOG;
+use crate::config::default_schema;
 use crate::delta::DeltaTables;
 use crate::execution::{result_schema, result_stream};
 use crate::sql::wrong_schema;
@@ -46,16 +43,14 @@ pub(crate) async fn run_ddl(
         }
         DdlStatement::CreateMemoryTable(command) => create_memory_table(catalog, state, command).await,
         DdlStatement::CreateView(command) => create_view(catalog, state, command, text, reads_temporary).await,
-        DdlStatement::CreateCatalogSchema(command) => create_schema(catalog, command).await,
-        DdlStatement::DropCatalogSchema(command) => drop_schema(catalog, command).await,
         DdlStatement::DropTable(command) => {
             drop_table(catalog, state, command.name, TableKind::Table, command.if_exists).await
         }
         DdlStatement::DropView(command) => {
             drop_table(catalog, state, command.name, TableKind::View, command.if_exists).await
         }
-        DdlStatement::CreateCatalog(_) => {
-            Err(Error::invalid(format!("there is one catalog, \"{CATALOG}\": use schemas")))
+        DdlStatement::CreateCatalog(_) | DdlStatement::CreateCatalogSchema(_) | DdlStatement::DropCatalogSchema(_) => {
+            Err(Error::internal("catalogs and schemas are made and dropped by commands of ours"))
         }
         DdlStatement::CreateIndex(_) => Err(Error::invalid("indexes are not supported")),
         DdlStatement::CreateFunction(_) | DdlStatement::DropFunction(_) => {
@@ -64,21 +59,26 @@ pub(crate) async fn run_ddl(
     }
 }
 
-/// The catalog's name for a reference, with the session's schema where none is given.
-pub(crate) fn table_name(state: &SessionState, reference: TableReference) -> Result<TableName> {
+/// The catalog's name for a reference, with the session's catalog and schema where none is given.
+pub(crate) fn table_name(state: &SessionState, reference: TableReference) -> TableName {
     let catalog = &state.config_options().catalog;
-    let resolved = reference.resolve(&catalog.default_catalog, &catalog.default_schema);
-    if resolved.catalog.as_ref() != CATALOG {
-        let message = format!("there is no catalog \"{}\"; the only one is \"{CATALOG}\"", resolved.catalog);
-        return Err(Error::not_found(message));
+    reference.resolve(&catalog.default_catalog, &catalog.default_schema).into()
+}
+
+/// The catalog's name for a schema, with the session's catalog where none is given.
+pub(crate) fn schema_name(state: &SessionState, reference: &SchemaReference) -> SchemaName {
+    match reference {
+        SchemaReference::Bare { schema } => {
+            SchemaName::new(&*state.config_options().catalog.default_catalog, &**schema)
+        }
+        SchemaReference::Full { schema, catalog } => SchemaName::new(&**catalog, &**schema),
     }
-    Ok(resolved.into())
 }
 
 /// The catalog's name for a table to be made; a temporary one is in no schema of the user's.
 pub(crate) fn new_name(state: &SessionState, reference: TableReference, temporary: bool) -> Result<TableName> {
     match reference.schema() {
-        _ if !temporary => table_name(state, reference),
+        _ if !temporary => Ok(table_name(state, reference)),
         Some(schema) if schema != TEMPORARY_SCHEMA => Err(wrong_schema(schema)),
         _ => Ok(temporary_name(reference.table())),
     }
@@ -173,7 +173,7 @@ async fn create_view(
     state.optimize(&command.input)?;
     let view = View {
         sql: text.to_owned(),
-        default_schema: state.config_options().catalog.default_schema.clone(),
+        default_schema: default_schema(state.config_options()),
         columns: Arc::new(result_schema(command.input.schema().as_arrow())),
     };
     catalog.create_table(&name, TableDefinition::View(Arc::new(view)), command.or_replace).await
@@ -191,7 +191,7 @@ async fn refuse_what_a_view_cannot_read(
     let mut scanned = Vec::new();
     input.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node {
-            scanned.extend(table_name(state, scan.table_name.clone()).ok());
+            scanned.push(table_name(state, scan.table_name.clone()));
         }
         Ok(TreeNodeRecursion::Continue)
     })?;
@@ -200,12 +200,12 @@ async fn refuse_what_a_view_cannot_read(
         if meant == *name {
             return Err(Error::invalid(format!("view \"{name}\" cannot read itself")));
         }
-        if meant.schema == TEMPORARY_SCHEMA && name.schema != TEMPORARY_SCHEMA {
+        if meant.schema.is_temporary() && !name.schema.is_temporary() {
             let message = format!("view \"{name}\" cannot read the temporary table \"{}\"", meant.table);
             return Err(Error::invalid(format!("{message}; use CREATE TEMPORARY VIEW")));
         }
     }
-    if reads_temporary && name.schema != TEMPORARY_SCHEMA {
+    if reads_temporary && !name.schema.is_temporary() {
         let message = format!("view \"{name}\" cannot read a temporary view");
         return Err(Error::invalid(format!("{message}; use CREATE TEMPORARY VIEW")));
     }
@@ -251,27 +251,6 @@ fn keep(reservation: &MemoryReservation, batch: RecordBatch) -> datafusion::erro
     Ok(batch)
 }
 
-async fn create_schema(catalog: &SessionCatalog, command: CreateCatalogSchema) -> Result<()> {
-    let name = command.schema_name.strip_prefix(&format!("{CATALOG}.")).unwrap_or(&command.schema_name).to_owned();
-    if ["information_schema", SYSTEM_SCHEMA, TEMPORARY_SCHEMA].contains(&name.as_str()) {
-        return Err(Error::already_exists(format!("schema \"{name}\" is always there")));
-    }
-    match catalog.create_schema(&name).await {
-        Err(error) if error.kind == ErrorKind::AlreadyExists && command.if_not_exists => Ok(()),
-        other => other,
-    }
-}
-
-async fn drop_schema(catalog: &SessionCatalog, command: DropCatalogSchema) -> Result<()> {
-    let name = match &command.name {
-        SchemaReference::Bare { schema } | SchemaReference::Full { schema, .. } => schema.to_string(),
-    };
-    match catalog.drop_schema(&name, command.cascade).await {
-        Err(error) if error.kind == ErrorKind::NotFound && command.if_exists => Ok(()),
-        other => other,
-    }
-}
-
 async fn drop_table(
     catalog: &SessionCatalog,
     state: &SessionState,
@@ -279,7 +258,7 @@ async fn drop_table(
     kind: TableKind,
     if_exists: bool,
 ) -> Result<()> {
-    let name = catalog.meant(&table_name(state, reference)?).await?;
+    let name = catalog.meant(&table_name(state, reference)).await?;
     match catalog.drop_table(&name, kind).await {
         Err(error) if error.kind == ErrorKind::NotFound && if_exists => Ok(()),
         other => other,

@@ -25,8 +25,8 @@ mod types;
 mod walk;
 
 pub(crate) use called::only_called;
-pub(crate) use command::{AnalyzedColumns, Command, Commented, NewColumn, TableChange};
-pub(crate) use ddl::{is_settled, new_name, refuse_duplicates, run_ddl, table_name, table_schema};
+pub(crate) use command::{AnalyzedColumns, Command, Commented, NewColumn, TableChange, Used};
+pub(crate) use ddl::{is_settled, new_name, refuse_duplicates, run_ddl, schema_name, table_name, table_schema};
 pub(crate) use expansion::{refuse_columns, refuse_explosions};
 pub(crate) use insert::refuse_insert_clauses;
 pub(crate) use names::Names;
@@ -34,7 +34,9 @@ pub(crate) use parser::Parsed;
 pub(crate) use placeholders::{bind, bind_row, number_placeholders, parameters};
 pub(crate) use prepared::PreparedPlans;
 pub(crate) use refused::refuse_what_would_be_wrong;
-pub(crate) use settings::{checked_key, reset_setting, set_setting};
+pub(crate) use settings::{
+    DEFAULT_CATALOG, DEFAULT_SCHEMA, checked_key, is_default_catalog, reset_setting, set_setting,
+};
 pub(crate) use show::rewrite_show;
 pub use statement::{Effect, Statement};
 pub(crate) use subqueries::{name_subquery_columns, nullable_values};

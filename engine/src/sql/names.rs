@@ -51,6 +51,16 @@ impl Names {
         }
     }
 
+    /// A catalog.
+    ///
+    /// # Errors
+    /// `Invalid` for more than one part.
+    pub(crate) fn catalog(self, name: &ObjectName) -> Result<String> {
+        let [catalog] = <[String; 1]>::try_from(self.parts(name)?)
+            .map_err(|_| Error::invalid(format!("{name} is not the name of a catalog: write one name")))?;
+        Ok(catalog)
+    }
+
     /// A column with its table.
     ///
     /// # Errors

@@ -3,12 +3,17 @@
 use datafusion::config::ConfigField;
 use datafusion::prelude::SessionConfig;
 
-use crate::config::{CATALOG, GrappeOptions, grappe_options, is_process_setting};
+use crate::config::{GrappeOptions, grappe_options, is_process_setting};
 use crate::limits::{Limit, Reach, SetBy, parse};
 use crate::nearest::suggestion;
 use crate::{Error, ErrorKind, Result};
 
-/// Sets `key` to `value`.
+/// The catalog that names without one mean.
+pub(crate) const DEFAULT_CATALOG: &str = "datafusion.catalog.default_catalog";
+/// The schema that names without one mean.
+pub(crate) const DEFAULT_SCHEMA: &str = "datafusion.catalog.default_schema";
+
+/// Sets `key` to `value`. Whether there is such a catalog is asked by whoever can.
 ///
 /// # Errors
 /// `Invalid` for an unknown key or a bad value, `Denied` for a key of the process.
@@ -18,9 +23,6 @@ pub(crate) fn set_setting(config: &mut SessionConfig, key: &str, value: &str) ->
         refuse_beyond_ceiling(config, limit, parse(limit, value)?)?;
     }
     refuse_senseless(&key, value)?;
-    if key == "datafusion.catalog.default_catalog" && value != CATALOG {
-        return Err(Error::not_found(format!("there is no catalog \"{value}\"; the only one is \"{CATALOG}\"")));
-    }
     config.options_mut().set(&key, value).map_err(|error| Error::from(error).context(format!("cannot set {key}")))
 }
 
@@ -41,6 +43,11 @@ pub(crate) fn reset_setting(config: &mut SessionConfig, defaults: &SessionConfig
         Some(value) => Ok(config.options_mut().set(&key, &value)?),
         None => Ok(config.options_mut().reset(&key)?),
     }
+}
+
+/// Whether `key` is a name of the setting for the default catalog.
+pub(crate) fn is_default_catalog(key: &str) -> bool {
+    full_key(key) == DEFAULT_CATALOG
 }
 
 /// The full name of a setting that sessions have.
@@ -90,7 +97,8 @@ fn refuse_beyond_ceiling(config: &SessionConfig, limit: Limit, value: u64) -> Re
 /// Names that people know from elsewhere.
 fn full_key(key: &str) -> String {
     match key.to_lowercase().as_str() {
-        "search_path" | "schema" => "datafusion.catalog.default_schema".to_owned(),
+        "search_path" | "schema" => DEFAULT_SCHEMA.to_owned(),
+        "catalog" => DEFAULT_CATALOG.to_owned(),
         "timezone" | "time zone" | "time.zone" => "datafusion.execution.time_zone".to_owned(),
         other => other.to_owned(),
     }

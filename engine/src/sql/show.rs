@@ -17,9 +17,9 @@ use crate::{Error, Result};
 pub(crate) fn rewrite_show(syntax: &mut Syntax, names: Names) -> Result<()> {
     let Syntax::Statement(statement) = syntax else { return Ok(()) };
     let query = match statement.as_ref() {
-        Ast::ShowSchemas { show_options, history: false, .. }
-        | Ast::ShowDatabases { show_options, history: false, .. } => schemas(show_options, names)?,
-        Ast::ShowCatalogs { show_options, history: false, .. } => catalogs(show_options, names)?,
+        Ast::ShowSchemas { show_options, history: false, .. } => schemas(show_options, names)?,
+        Ast::ShowCatalogs { show_options, history: false, .. }
+        | Ast::ShowDatabases { show_options, history: false, .. } => catalogs(show_options, names)?,
         Ast::ShowViews { show_options, materialized: false, .. } => tables(show_options, names, Some("VIEW"))?,
         Ast::ShowTables { show_options, extended: false, full: false, history: false, external: false, .. }
             if *show_options != plain() =>
@@ -42,30 +42,27 @@ fn plain() -> ShowStatementOptions {
 }
 
 fn schemas(options: &ShowStatementOptions, names: Names) -> Result<String> {
-    let mut conditions = Vec::new();
-    if let Some(catalog) = parent(options, names, &[ShowStatementInParentType::Database])?.pop() {
-        conditions.push(equals("catalog_name", &catalog));
-    }
-    conditions.extend(filter(options, "schema_name")?);
-    Ok(query("DISTINCT schema_name", "schemata", &conditions, "schema_name"))
+    let catalog = parent(options, names, &[ShowStatementInParentType::Database])?.pop();
+    let conditions: Vec<String> = filter(options, "schema_name")?.into_iter().collect();
+    Ok(query("DISTINCT schema_name", catalog.as_deref(), "schemata", &conditions, "schema_name"))
 }
 
 fn catalogs(options: &ShowStatementOptions, names: Names) -> Result<String> {
     if !parent(options, names, &[])?.is_empty() {
-        return Err(Error::invalid("SHOW CATALOGS takes no IN or FROM: leave it away"));
+        return Err(Error::invalid("SHOW CATALOGS and SHOW DATABASES take no IN or FROM: leave it away"));
     }
     let conditions: Vec<String> = filter(options, "catalog_name")?.into_iter().collect();
-    Ok(query("DISTINCT catalog_name", "schemata", &conditions, "catalog_name"))
+    Ok(query("catalog_name", None, "catalogs", &conditions, "catalog_name"))
 }
 
 fn tables(options: &ShowStatementOptions, names: Names, kind: Option<&str>) -> Result<String> {
     let mut conditions = Vec::new();
     let mut parts = parent(options, names, &[ShowStatementInParentType::Schema, ShowStatementInParentType::Database])?;
     conditions.extend(parts.pop().map(|schema| equals("table_schema", &schema)));
-    conditions.extend(parts.pop().map(|catalog| equals("table_catalog", &catalog)));
+    let catalog = parts.pop();
     conditions.extend(kind.map(|kind| equals("table_type", kind)));
     conditions.extend(filter(options, "table_name")?);
-    Ok(query("*", "tables", &conditions, "table_schema, table_name"))
+    Ok(query("*", catalog.as_deref(), "tables", &conditions, "table_schema, table_name"))
 }
 
 fn columns(options: &ShowStatementOptions, names: Names) -> Result<String> {
@@ -73,15 +70,17 @@ fn columns(options: &ShowStatementOptions, names: Names) -> Result<String> {
     let mut parts = parent(options, names, &[ShowStatementInParentType::Table, ShowStatementInParentType::View])?;
     conditions.extend(parts.pop().map(|table| equals("table_name", &table)));
     conditions.extend(parts.pop().map(|schema| equals("table_schema", &schema)));
-    conditions.extend(parts.pop().map(|catalog| equals("table_catalog", &catalog)));
+    let catalog = parts.pop();
     conditions.extend(filter(options, "column_name")?);
     let shown = "table_catalog, table_schema, table_name, column_name, data_type, is_nullable";
-    Ok(query(shown, "columns", &conditions, "table_schema, table_name, ordinal_position"))
+    Ok(query(shown, catalog.as_deref(), "columns", &conditions, "table_schema, table_name, ordinal_position"))
 }
 
-fn query(shown: &str, table: &str, conditions: &[String], order: &str) -> String {
+/// Of the information schema of this catalog, or of the session's.
+fn query(shown: &str, catalog: Option<&str>, table: &str, conditions: &[String], order: &str) -> String {
+    let catalog = catalog.map_or_else(String::new, |catalog| format!("{}.", Ident::with_quote('"', catalog)));
     let condition = if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) };
-    format!("SELECT {shown} FROM information_schema.{table}{condition} ORDER BY {order}")
+    format!("SELECT {shown} FROM {catalog}information_schema.{table}{condition} ORDER BY {order}")
 }
 
 fn equals(column: &str, value: &str) -> String {
@@ -134,20 +133,25 @@ mod tests {
     #[test]
     fn show_becomes_a_query() {
         let schemas = "SELECT DISTINCT schema_name FROM information_schema.schemata";
+        let catalogs = "SELECT catalog_name FROM information_schema.catalogs";
         let tables = "SELECT * FROM information_schema.tables WHERE";
         let tables_in_order = "ORDER BY table_schema, table_name";
         for (sql, wanted) in [
             ("SHOW SCHEMAS", format!("{schemas} ORDER BY schema_name")),
-            ("SHOW DATABASES", format!("{schemas} ORDER BY schema_name")),
+            ("SHOW DATABASES", format!("{catalogs} ORDER BY catalog_name")),
             ("SHOW SCHEMAS LIKE 'a''%'", format!("{schemas} WHERE schema_name LIKE 'a''%' ORDER BY schema_name")),
-            ("SHOW DATABASES ILIKE 'A%'", format!("{schemas} WHERE schema_name ILIKE 'A%' ORDER BY schema_name")),
-            ("SHOW SCHEMAS IN g", format!("{schemas} WHERE catalog_name = 'g' ORDER BY schema_name")),
+            ("SHOW CATALOGS ILIKE 'A%'", format!("{catalogs} WHERE catalog_name ILIKE 'A%' ORDER BY catalog_name")),
+            (
+                "SHOW SCHEMAS IN g",
+                "SELECT DISTINCT schema_name FROM \"g\".information_schema.schemata ORDER BY schema_name".to_owned(),
+            ),
             ("SHOW TABLES IN S", format!("{tables} table_schema = 's' {tables_in_order}")),
             ("SHOW TABLES FROM SCHEMA s", format!("{tables} table_schema = 's' {tables_in_order}")),
             (
                 "SHOW TABLES FROM g.\"S'\" LIKE 'x'",
                 format!(
-                    "{tables} table_schema = 'S''' AND table_catalog = 'g' AND table_name LIKE 'x' {tables_in_order}"
+                    "SELECT * FROM \"g\".information_schema.tables WHERE table_schema = 'S''' AND table_name LIKE 'x' \
+                     {tables_in_order}"
                 ),
             ),
             ("SHOW TABLES LIKE 'x'", format!("{tables} table_name LIKE 'x' {tables_in_order}")),

@@ -40,9 +40,10 @@ pub(crate) fn refuse_clauses_of_temporary(syntax: &Syntax, clauses: Option<&Tabl
     let is_temporary = table
         .name
         .0
-        .first()
+        .iter()
+        .nth_back(1)
         .and_then(|part| part.as_ident())
-        .is_some_and(|schema| table.name.0.len() > 1 && schema.value == TEMPORARY_SCHEMA);
+        .is_some_and(|schema| schema.value == TEMPORARY_SCHEMA);
     let Some(clauses) = clauses.filter(|_| is_temporary) else { return Ok(()) };
     let clause = match clauses {
         TableClauses { checks, .. } if !checks.is_empty() => "CHECK",

@@ -99,8 +99,6 @@ async fn insert_appends_or_overwrites() {
 async fn show_is_planned() {
     for sql in [
         "SHOW SCHEMAS",
-        "SHOW DATABASES LIKE 'p%'",
-        "SHOW CATALOGS",
         "SHOW TABLES",
         "SHOW TABLES IN public LIKE 't%'",
         "SHOW TABLES WHERE table_type = 'VIEW'",

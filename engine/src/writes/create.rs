@@ -150,7 +150,7 @@ impl Change<'_> {
         let plain = |text: &str| -> String {
             text.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).take(64).collect()
         };
-        let (schema, table) = (plain(&name.schema), plain(&name.table));
+        let (schema, table) = (plain(&name.schema.to_string()), plain(&name.table));
         Ok(format!("{}{schema}/{table}-{}/", self.session.engine().warehouse()?, Uuid::now_v7().simple()))
     }
 

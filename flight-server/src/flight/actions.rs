@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use engine::{CATALOG, Error, Result, Session};
+use engine::{Error, Result, SchemaName, Session};
 use prost::Message;
 
 /// Option names that every client knows.
@@ -112,17 +112,19 @@ async fn set_option(session: &Session, name: &str, value: Option<Value>) -> Resu
         None => return session.reset_option(option_key(name)).map_err(|_| Refusal::InvalidName),
     };
     match name {
-        CATALOG_OPTION if value == CATALOG => Ok(()),
-        CATALOG_OPTION => Err(Refusal::InvalidValue),
-        SCHEMA_OPTION => session.set_default_schema(&value).await.map_err(|_| Refusal::InvalidValue),
-        name if session.option(name).is_none() => Err(Refusal::InvalidName),
-        name => session.set_option(name, &value).map_err(|_| Refusal::InvalidValue),
+        SCHEMA_OPTION => {
+            let schema = SchemaName::new(session.default_schema().catalog, value);
+            session.use_schema(&schema).await.map_err(|_| Refusal::InvalidValue)
+        }
+        name if name != CATALOG_OPTION && session.option(name).is_none() => Err(Refusal::InvalidName),
+        name => session.set_option(name, &value).await.map_err(|_| Refusal::InvalidValue),
     }
 }
 
 fn option_key(name: &str) -> &str {
     match name {
         SCHEMA_OPTION => "datafusion.catalog.default_schema",
+        CATALOG_OPTION => "datafusion.catalog.default_catalog",
         name => name,
     }
 }
@@ -130,10 +132,9 @@ fn option_key(name: &str) -> &str {
 /// The encoded options of the session.
 pub(crate) fn get_options(session: &Session) -> Vec<u8> {
     let text = |value: String| OptionValue { value: Some(Value::Text(value)) };
-    let mut options = HashMap::from([
-        (CATALOG_OPTION.to_owned(), text(CATALOG.to_owned())),
-        (SCHEMA_OPTION.to_owned(), text(session.default_schema())),
-    ]);
+    let SchemaName { catalog, schema } = session.default_schema();
+    let mut options =
+        HashMap::from([(CATALOG_OPTION.to_owned(), text(catalog)), (SCHEMA_OPTION.to_owned(), text(schema))]);
     options.extend(session.own_options().into_iter().map(|(name, value)| (name, text(value))));
     Options { options }.encode_to_vec()
 }

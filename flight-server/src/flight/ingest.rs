@@ -6,7 +6,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow_flight::FlightData;
 use arrow_flight::sql::{CommandStatementIngest, TableExistsOption, TableNotExistOption};
-use engine::{CATALOG, Error, IfExists, IngestTarget, Result};
+use engine::{Error, IfExists, IngestTarget, Result};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use tonic::Status;
 
@@ -15,11 +15,8 @@ use crate::flight::incoming::{batches, unreadable};
 /// What to do with which table.
 ///
 /// # Errors
-/// `Invalid` for what we do not have, or what was left out; `NotFound` for another catalog.
+/// `Invalid` for what we do not have, or what was left out.
 pub(crate) fn target(command: &CommandStatementIngest) -> Result<IngestTarget> {
-    if let Some(catalog) = command.catalog.as_deref().filter(|catalog| *catalog != CATALOG) {
-        return Err(Error::not_found(format!("there is no catalog \"{catalog}\"; the only one is \"{CATALOG}\"")));
-    }
     if command.table.is_empty() {
         return Err(Error::invalid("rows were sent without the name of a table"));
     }
@@ -37,6 +34,7 @@ pub(crate) fn target(command: &CommandStatementIngest) -> Result<IngestTarget> {
         Ok(TableNotExistOption::Unspecified) | Err(_) => return Err(missing()),
     };
     Ok(IngestTarget {
+        catalog: command.catalog.clone(),
         schema: command.schema.clone(),
         table: command.table.clone(),
         temporary: command.temporary,

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow_flight::sql::CommandGetPrimaryKeys;
-use engine::{CATALOG, Result, Session};
+use engine::{Result, SchemaName, Session};
 
 use crate::flight::metadata::unencodable;
 
@@ -46,15 +46,16 @@ pub(crate) static FOREIGN_KEYS: LazyLock<SchemaRef> = LazyLock::new(|| {
 /// # Errors
 /// Those of the catalog.
 pub(crate) async fn primary_keys(session: &Session, command: &CommandGetPrimaryKeys) -> Result<RecordBatch> {
-    let is_ours = command.catalog.as_deref().is_none_or(|catalog| catalog.is_empty() || catalog == CATALOG);
-    let schema = command.db_schema.clone().unwrap_or_else(|| session.default_schema());
-    let columns = if is_ours { session.primary_key(&schema, &command.table).await? } else { Vec::new() };
+    let default = session.default_schema();
+    let catalog = command.catalog.clone().filter(|catalog| !catalog.is_empty()).unwrap_or(default.catalog);
+    let schema = SchemaName::new(catalog, command.db_schema.clone().unwrap_or(default.schema));
+    let columns = session.primary_key(&schema, &command.table).await?;
     let rows = columns.len();
     let text = |value: &str| Arc::new(StringArray::from(vec![value; rows])) as ArrayRef;
     let sequence: Vec<i32> = (1..).take(rows).collect();
     let arrays = vec![
-        text(CATALOG),
-        text(&schema),
+        text(&schema.catalog),
+        text(&schema.schema),
         text(&command.table),
         Arc::new(StringArray::from(columns)) as ArrayRef,
         Arc::new(StringArray::new_null(rows)) as ArrayRef,

@@ -3,14 +3,17 @@
 use arrow::array::RecordBatch;
 use arrow_flight::sql::metadata::GetCatalogsBuilder;
 use arrow_flight::sql::{CommandGetDbSchemas, CommandGetTableTypes, CommandGetTables};
-use engine::{CATALOG, Error, Result, Session};
+use engine::{Error, Result, Session};
 
 use crate::flight::types::described;
 
-/// The one catalog.
-pub(crate) fn catalogs() -> Result<RecordBatch> {
+/// All catalogs.
+///
+/// # Errors
+/// Those of the catalog.
+pub(crate) async fn catalogs(session: &Session) -> Result<RecordBatch> {
     let mut builder = GetCatalogsBuilder::new();
-    builder.append(CATALOG);
+    session.catalogs().await?.into_iter().for_each(|catalog| builder.append(catalog));
     builder.build().map_err(unencodable)
 }
 
@@ -29,7 +32,7 @@ pub(crate) fn table_types(command: CommandGetTableTypes) -> Result<RecordBatch> 
 pub(crate) async fn schemas(session: &Session, command: CommandGetDbSchemas) -> Result<RecordBatch> {
     let mut builder = command.into_builder();
     for schema in session.schemas().await? {
-        builder.append(CATALOG, schema);
+        builder.append(schema.catalog, schema.schema);
     }
     builder.build().map_err(unencodable)
 }
@@ -50,7 +53,9 @@ pub(crate) async fn tables(session: &Session, mut command: CommandGetTables) -> 
     let mut builder = command.into_builder();
     for table in session.tables(include_schema).await? {
         let columns = described(&table.columns, &table.schema, &table.name);
-        builder.append(CATALOG, table.schema, table.name, table.kind, &columns).map_err(unencodable)?;
+        builder
+            .append(table.schema.catalog, table.schema.schema, table.name, table.kind, &columns)
+            .map_err(unencodable)?;
     }
     builder.build().map_err(unencodable)
 }

@@ -403,9 +403,10 @@ impl FlightSqlService for Service {
     async fn do_get_catalogs(
         &self,
         _command: CommandGetCatalogs,
-        _request: Request<Ticket>,
+        request: Request<Ticket>,
     ) -> Result<Response<Messages>, Status> {
-        Ok(Response::new(one_batch(metadata::catalogs().map_err(status)?)))
+        let session = self.session(&request)?;
+        Ok(Response::new(one_batch(metadata::catalogs(&session).await.map_err(status)?)))
     }
 
     async fn do_get_schemas(

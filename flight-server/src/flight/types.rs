@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow_flight::sql::metadata::{XdbcTypeInfo, XdbcTypeInfoData, XdbcTypeInfoDataBuilder};
 use arrow_flight::sql::{Nullable, Searchable, XdbcDataType};
-use engine::{CATALOG, Result};
+use engine::{Result, SchemaName};
 
 use crate::flight::metadata::unencodable;
 
@@ -68,12 +68,12 @@ fn digits(data_type: &DataType) -> Option<(i64, i64)> {
 }
 
 /// `columns` with what drivers read of each: its table, the SQL name of its type, and how it may be used.
-pub(crate) fn described(columns: &Schema, schema: &str, table: &str) -> Schema {
+pub(crate) fn described(columns: &Schema, schema: &SchemaName, table: &str) -> Schema {
     let described = |field: &Arc<Field>| {
         let mut facts: HashMap<String, String> = field.metadata().clone();
         let mut tell = |name: &str, value: String| facts.insert(format!("ARROW:FLIGHT:SQL:{name}"), value);
-        tell("CATALOG_NAME", CATALOG.to_owned());
-        tell("SCHEMA_NAME", schema.to_owned());
+        tell("CATALOG_NAME", schema.catalog.clone());
+        tell("SCHEMA_NAME", schema.schema.clone());
         tell("TABLE_NAME", table.to_owned());
         tell("TYPE_NAME", sql_name(field.data_type()));
         if let Some((precision, scale)) = digits(field.data_type()) {

@@ -152,7 +152,10 @@ impl Conversation {
         let mut asked: Vec<(String, String)> = Vec::new();
         for (name, value) in parameters {
             match name.as_str() {
-                // There is one database.
+                // Many clients name one although nobody told them to: libpq takes the user's name.
+                "database" if self.session.catalogs().await.is_ok_and(|catalogs| catalogs.contains(&value)) => {
+                    self.session.set_option("datafusion.catalog.default_catalog", &value).await?;
+                }
                 "user" | "database" | "replication" => {}
                 "options" => asked.extend(options(&value)),
                 _ => asked.push((name, value)),
@@ -160,7 +163,7 @@ impl Conversation {
         }
         for (name, value) in asked {
             if self.settings.set(&self.session, &name.to_ascii_lowercase(), &value).await?.is_none() {
-                self.session.set_option(&name, &value)?;
+                self.session.set_option(&name, &value).await?;
             }
         }
         for (name, value) in self.settings.reported(&self.session) {

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use engine::Session;
+use engine::{SchemaName, Session};
 use parking_lot::Mutex;
 use pgwire::types::format::FormatOptions;
 
@@ -131,7 +131,7 @@ impl Settings {
             "search_path" | "schema" => return set_search_path(session, value).await.map(|()| Some(None)),
             "timezone" => {
                 let zone = if value.eq_ignore_ascii_case("utc") { "+00:00" } else { value };
-                session.set_option(TIME_ZONE_KEY, zone)?;
+                session.set_option(TIME_ZONE_KEY, zone).await?;
                 return Ok(Some(Some(("TimeZone", time_zone(session)))));
             }
             _ => {}
@@ -170,7 +170,7 @@ impl Settings {
     /// Name and value of a parameter, if it is one of ours.
     pub(super) fn show(&self, session: &Session, name: &str) -> Option<(&'static str, String)> {
         match name.to_ascii_lowercase().as_str() {
-            "search_path" | "schema" => Some(("search_path", session.default_schema())),
+            "search_path" | "schema" => Some(("search_path", session.default_schema().schema)),
             "timezone" => Some(("TimeZone", time_zone(session))),
             other => find(other).map(|parameter| (parameter.name, self.value(parameter))),
         }
@@ -257,7 +257,7 @@ async fn set_search_path(session: &Session, value: &str) -> Result<(), Refusal> 
     let names: Vec<_> =
         names.filter(|name| !matches!(*name, "" | "$user" | "pg_catalog" | "information_schema")).collect();
     match names.as_slice() {
-        [schema] => Ok(session.set_default_schema(schema).await?),
+        [schema] => Ok(session.use_schema(&SchemaName::new(session.default_schema().catalog, *schema)).await?),
         _ => Err(Refusal::new("22023", format!("search_path must be one schema here, not \"{value}\""))),
     }
 }

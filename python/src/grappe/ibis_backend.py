@@ -21,8 +21,8 @@ import sqlglot as sg
 import sqlglot.expressions as sge
 from ibis import util
 from ibis.backends import (
+    CanCreateCatalog,
     CanCreateDatabase,
-    CanListCatalog,
     DirectPyArrowExampleLoader,
     HasCurrentCatalog,
     HasCurrentDatabase,
@@ -45,11 +45,9 @@ if TYPE_CHECKING:
     from grappe.client import Client
     from grappe.result import Result
 
-CATALOG = "grappe"
-
 
 class Backend(
-    SupportsTempTables, SQLBackend, CanListCatalog, CanCreateDatabase, HasCurrentCatalog, HasCurrentDatabase,
+    SupportsTempTables, SQLBackend, CanCreateCatalog, CanCreateDatabase, HasCurrentCatalog, HasCurrentDatabase,
     DirectPyArrowExampleLoader,
 ):
     """A session with a Grappe server, for ibis. What ibis calls a database is a schema here."""
@@ -93,7 +91,8 @@ class Backend(
 
     @property
     def current_catalog(self) -> str:
-        return CATALOG
+        [(_, value)] = self.con.sql("SHOW datafusion.catalog.default_catalog")
+        return str(value)
 
     @property
     def current_database(self) -> str:
@@ -101,12 +100,17 @@ class Backend(
         return str(value)
 
     def list_catalogs(self, *, like: str | None = None) -> list[str]:
-        return self._filter_with_like([CATALOG], like)
+        return self._filter_with_like([name for (name,) in self.con.sql("SHOW CATALOGS")], like)
+
+    def create_catalog(self, name: str, /, *, force: bool = False) -> None:
+        self.con.sql(f"CREATE CATALOG {'IF NOT EXISTS ' if force else ''}{quoted(name)}")
+
+    def drop_catalog(self, name: str, /, *, force: bool = False) -> None:
+        self.con.sql(f"DROP CATALOG {'IF EXISTS ' if force else ''}{quoted(name)}")
 
     def list_databases(self, *, like: str | None = None, catalog: str | None = None) -> list[str]:
-        if catalog not in (None, CATALOG):
-            return []
-        found = self.con.sql("SELECT DISTINCT schema_name FROM information_schema.schemata ORDER BY 1")
+        schemata = quoted(catalog, "information_schema", "schemata")
+        found = self.con.sql(f"SELECT DISTINCT schema_name FROM {schemata} ORDER BY 1")
         return self._filter_with_like([name for (name,) in found], like)
 
     def create_database(self, name: str, /, *, catalog: str | None = None, force: bool = False) -> None:
@@ -116,16 +120,24 @@ class Backend(
         self.con.sql(f"DROP SCHEMA {'IF EXISTS ' if force else ''}{quoted(catalog, name)}")
 
     def list_tables(self, *, like: str | None = None, database: tuple[str, str] | str | None = None) -> list[str]:
-        schema = self._to_sqlglot_table(database).db or None
-        return self._filter_with_like(self.con.tables(schema=schema), like)
+        catalog, schema = self._place(database)
+        if catalog is None:
+            return self._filter_with_like(self.con.tables(schema=schema), like)
+        tables = quoted(catalog, "information_schema", "tables")
+        found = self.con.sql(f"SELECT table_name FROM {tables} WHERE table_schema = $1 ORDER BY 1", [schema])
+        return self._filter_with_like([str(name) for (name,) in found], like)
+
+    def _place(self, database: tuple[str, str] | str | None) -> tuple[str | None, str | None]:
+        """Catalog and schema, as far as they are said."""
+        location = self._to_sqlglot_table(database)
+        return location.catalog or None, location.db or None
 
     def get_schema(
         self, table_name: str, *, catalog: str | None = None, database: str | None = None
     ) -> sch.Schema:
         try:
-            found = self.con.session.run(
-                lambda driver: driver.table_schema(table_name, database), quoted(database, table_name)
-            )
+            name = quoted(catalog, database, table_name)
+            found = self.con.session.run(lambda driver: driver.schema(f"SELECT * FROM {name}"), name)
         except NotFoundError as error:
             raise com.TableNotFound(table_name) from error
         return PyArrowSchema.to_ibis(found)
@@ -195,30 +207,32 @@ class Backend(
 
     def create_table(
         self, name: str, /, obj: Any = None, *, schema: sch.IntoSchema | None = None,
-        database: str | None = None, temp: bool = False, overwrite: bool = False,
+        database: tuple[str, str] | str | None = None, temp: bool = False, overwrite: bool = False,
     ) -> ir.Table:
         """Makes a table of an expression, of a frame, or without rows.
 
-        A frame goes up in a stream; the table is there when all of its rows are.
+        A frame goes up in a stream; the table is there when all of its rows are. It goes to the session's catalog.
         """
         if obj is None and schema is None:
             raise ValueError("Either `obj` or `schema` must be specified")
         schema = None if schema is None else ibis.schema(schema)
-        location = self._to_sqlglot_table(database)
-        db = location.db or None
+        catalog, db = self._place(database)
+        place = quoted(catalog, db, name)
         if schema is not None and obj is None:
             # ibis knows the names of types by its own dialects only.
             columns = sge.Schema(expressions=schema.to_sqlglot_column_defs("datafusion")).sql(dialect=self.dialect)
-            self.con.sql(f"{_create('TABLE', temp, overwrite)} {quoted(db, name)} {columns}")
+            self.con.sql(f"{_create('TABLE', temp, overwrite)} {place} {columns}")
         elif isinstance(obj, ir.Expr):
-            self._create_as(name, obj, schema, db, temp, overwrite)
+            self._create_as(place, obj, schema, temp, overwrite)
+        elif catalog not in (None, self.current_catalog):
+            raise com.UnsupportedOperationError(f'frames go to the catalog of the session: USE CATALOG "{catalog}" first')
         else:
             mode = "replace" if overwrite else "create"
             self.con.upload(_frame(obj, schema), name, mode, schema=db, temporary=temp)
         return self.table(name, database=None if temp else database)
 
     def _create_as(
-        self, name: str, obj: ir.Table, schema: sch.Schema | None, db: str | None, temp: bool, overwrite: bool
+        self, place: str, obj: ir.Table, schema: sch.Schema | None, temp: bool, overwrite: bool
     ) -> None:
         self._run_pre_execute_hooks(obj)
         wanted = (schema or obj.schema()).items()
@@ -227,7 +241,7 @@ class Backend(
             for name, kind in wanted
         ]
         rows = sg.select(*columns).from_(self.compiler.to_sqlglot(obj).subquery(sg.to_identifier("_", quoted=True)))
-        self.con.sql(f"{_create('TABLE', temp, overwrite)} {quoted(db, name)} AS {rows.sql(dialect=self.dialect)}")
+        self.con.sql(f"{_create('TABLE', temp, overwrite)} {place} AS {rows.sql(dialect=self.dialect)}")
 
     def drop_table(self, name: str, /, *, database: tuple[str, str] | str | None = None, force: bool = False) -> None:
         """Removes a table; with `force` also one that is not there."""
@@ -238,8 +252,7 @@ class Backend(
         self._drop("VIEW", name, database, force)
 
     def _drop(self, kind: str, name: str, database: tuple[str, str] | str | None, force: bool) -> None:
-        schema = self._to_sqlglot_table(database).db or None
-        self.con.sql(f"DROP {kind} {'IF EXISTS ' if force else ''}{quoted(schema, name)}")
+        self.con.sql(f"DROP {kind} {'IF EXISTS ' if force else ''}{quoted(*self._place(database), name)}")
 
     def rename_table(self, old_name: str, new_name: str) -> None:
         """Gives a table another name."""
@@ -247,7 +260,7 @@ class Backend(
 
     def truncate_table(self, name: str, /, *, database: str | None = None) -> None:
         """Removes all rows of a table."""
-        self.con.sql(f"TRUNCATE TABLE {quoted(self._to_sqlglot_table(database).db or None, name)}")
+        self.con.sql(f"TRUNCATE TABLE {quoted(*self._place(database), name)}")
 
     def read_parquet(self, path: str | Path, /, *, table_name: str | None = None, **options: Any) -> ir.Table:
         """Files that the server can read, as a view of this session. There are no options."""

@@ -93,8 +93,9 @@ async fn relations(
     let mut conditions: Vec<_> = kind.into_iter().chain(visible).collect();
     conditions.extend(pattern.conditions(&["table_catalog", "table_schema", "table_name"]));
     let sql = format!(
-        "SELECT table_catalog, table_schema, table_name, table_type FROM information_schema.tables{} \
+        "SELECT table_catalog, table_schema, table_name, table_type FROM {}.tables{} \
          ORDER BY table_catalog, table_schema, table_name",
+        information_schema(pattern.first_of(3).as_deref()),
         where_clause(&conditions)
     );
     rows(session, &sql).await
@@ -125,7 +126,8 @@ async fn list_schemas(session: &mut Session, request: Request, pattern: &Pattern
     let mut conditions: Vec<_> = request.visible("schema_name", !pattern.is_empty()).into_iter().collect();
     conditions.extend(pattern.conditions(&["catalog_name", "schema_name"]));
     let sql = format!(
-        "SELECT catalog_name, schema_name FROM information_schema.schemata{} ORDER BY catalog_name, schema_name",
+        "SELECT catalog_name, schema_name FROM {}.schemata{} ORDER BY catalog_name, schema_name",
+        information_schema(pattern.first_of(2).as_deref()),
         where_clause(&conditions)
     );
     let rows = rows(session, &sql).await?;
@@ -135,12 +137,18 @@ async fn list_schemas(session: &mut Session, request: Request, pattern: &Pattern
 async fn list_catalogs(session: &mut Session, pattern: &Pattern) -> Result<(), Failure> {
     let conditions = pattern.conditions(&["catalog_name"]);
     let sql = format!(
-        "SELECT DISTINCT catalog_name FROM information_schema.schemata{} ORDER BY catalog_name",
+        "SELECT catalog_name FROM information_schema.catalogs{} ORDER BY catalog_name",
         where_clause(&conditions)
     );
     let rows = rows(session, &sql).await?;
     let format = titled(&session.format, "List of databases");
     show(session, &format, &["Name"], &rows)
+}
+
+/// That of a catalog, or else of the session's.
+fn information_schema(catalog: Option<&str>) -> String {
+    let catalog = catalog.map_or_else(String::new, |catalog| format!("\"{}\".", catalog.replace('"', "\"\"")));
+    format!("{catalog}information_schema")
 }
 
 /// Prints rows that start with a catalog, which is shown if there are several or more is asked for.
@@ -171,7 +179,8 @@ async fn describe(session: &mut Session, request: Request, pattern: &Pattern, na
         let default = if request.verbose { ", column_default AS \"Default\"" } else { "" };
         let sql = format!(
             "SELECT column_name, data_type, CASE is_nullable WHEN 'NO' THEN 'not null' ELSE '' END{default} \
-             FROM information_schema.columns{} ORDER BY ordinal_position",
+             FROM {}.columns{} ORDER BY ordinal_position",
+            information_schema(catalog.as_deref()),
             where_clause(&conditions)
         );
         let columns = rows(session, &sql).await?;

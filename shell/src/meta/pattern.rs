@@ -58,6 +58,11 @@ impl Pattern {
         self.parts.len() > 1
     }
 
+    /// The first of so many parts, if there are so many and it is one name.
+    pub(super) fn first_of(&self, parts: usize) -> Option<String> {
+        text(self.parts.first().filter(|_| self.parts.len() == parts)?)
+    }
+
     /// What the last of `columns` must satisfy for the last part, and so on towards the front.
     pub(super) fn conditions(&self, columns: &[&str]) -> Vec<String> {
         let pairs = columns.iter().rev().zip(self.parts.iter().rev());
@@ -77,17 +82,19 @@ fn condition(column: &str, part: &[Piece]) -> Option<String> {
     if part.iter().all(|piece| *piece == Piece::AnyText) {
         return None;
     }
-    let text: Option<String> = part
-        .iter()
-        .map(|piece| match piece {
-            Piece::Character(character) => Some(*character),
-            Piece::AnyCharacter | Piece::AnyText => None,
-        })
-        .collect();
-    Some(match text {
+    Some(match text(part) {
         Some(text) => format!("{column} = {}", Pattern::literal(&text)),
         None => format!("{column} ~ {}", Pattern::literal(&regular_expression(part))),
     })
+}
+
+/// What is written, if nothing in it stands for something else.
+fn text(part: &[Piece]) -> Option<String> {
+    let character = |piece: &Piece| match piece {
+        Piece::Character(character) => Some(*character),
+        Piece::AnyCharacter | Piece::AnyText => None,
+    };
+    part.iter().map(character).collect()
 }
 
 fn regular_expression(part: &[Piece]) -> String {
@@ -124,6 +131,15 @@ mod tests {
         assert_eq!(conditions("*.orders"), ["t = 'orders'"]);
         assert_eq!(conditions("a.b.c"), ["c = 'a'", "s = 'b'", "t = 'c'"]);
         assert!(Pattern::parse("a.b.c.d").is_err());
+    }
+
+    #[test]
+    fn a_catalog_is_named_or_not() {
+        let catalog = |text: &str| Pattern::parse(text).expect("a pattern").first_of(3);
+        assert_eq!(catalog("C.s.*"), Some("c".to_owned()));
+        assert_eq!(catalog(r#""C".s.t"#), Some("C".to_owned()));
+        assert_eq!(catalog("c*.s.t"), None);
+        assert_eq!(catalog("s.t"), None);
     }
 
     #[test]

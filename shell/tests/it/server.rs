@@ -138,7 +138,7 @@ fn batches(sql: &str) -> Vec<RecordBatch> {
         _ if sql.contains("information_schema.columns") => {
             vec![text_table(&["c", "t", "n"], &[&["id", "Int64", "not null"], &["a name", "Utf8", ""]])]
         }
-        _ if sql.contains("SELECT DISTINCT catalog_name") => vec![text_table(&["c"], &[&["grappe"], &["lake"]])],
+        _ if sql.contains("information_schema.catalogs") => vec![text_table(&["c"], &[&["grappe"], &["lake"]])],
         _ if sql.contains("information_schema.schemata") => {
             vec![text_table(&["c", "s"], &[&["grappe", "public"], &["grappe", "sales"]])]
         }

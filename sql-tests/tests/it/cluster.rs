@@ -89,7 +89,12 @@ async fn given_up_at_any_moment() -> Outcome {
     }
     assert_eq!(number(&client, "SELECT count(*) FROM range(100000)").await?, 100_000);
     read(&client, "SET grappe.execution_mode = 'local'").await?;
-    assert_eq!(number(&client, "SELECT sum(running_tasks)::bigint FROM system.executors").await?, 0);
+    // An executor reports a task that it gave up after it has made room for the next.
+    let none_is_left = async {
+        while number(&client, "SELECT sum(running_tasks)::bigint FROM system.executors").await? > 0 {}
+        Ok::<_, Failed>(())
+    };
+    timeout(HANGS_AFTER, none_is_left).await??;
     Ok(cluster.stop().await?)
 }
 

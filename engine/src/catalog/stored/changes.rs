@@ -2,11 +2,16 @@
 
 use std::time::SystemTime;
 
-use crate::catalog::memory::{check_kind, no_schema, no_table, not_empty, schema_exists, table_exists};
+use crate::catalog::memory::{
+    catalog_exists, catalog_not_empty, check_kind, no_catalog, no_schema, no_table, not_empty, refuse_first,
+    schema_exists, table_exists,
+};
 use crate::catalog::stored::database::{Change, Row, Value};
 use crate::catalog::stored::definition::{Record, kind};
 use crate::catalog::stored::faults::{fault, unreadable};
-use crate::catalog::{Comments, TableKind, TableName};
+use crate::catalog::stored::parts;
+use crate::catalog::{Comments, SchemaName, TableKind, TableName};
+use crate::config::SCHEMA;
 use crate::{Error, Result};
 
 /// A table that a change has found.
@@ -23,9 +28,43 @@ pub(super) struct Changing<'a> {
 }
 
 impl Changing<'_> {
-    pub(super) async fn drop_schema(&mut self, name: &str, cascade: bool) -> Result<()> {
+    pub(super) async fn create_catalog(&mut self, name: &str) -> Result<()> {
+        if self.find_catalog(name).await?.is_some() {
+            return Err(catalog_exists(name));
+        }
+        self.execute("INSERT INTO catalogs (name) VALUES ($1)", &[Value::Text(name)]).await?;
+        self.create_schema(&SchemaName::new(name, SCHEMA)).await
+    }
+
+    pub(super) async fn drop_catalog(&mut self, name: &str, cascade: bool) -> Result<()> {
+        let id = self.catalog(name).await?;
+        refuse_first(name)?;
+        let sql = "SELECT count(*) FROM tables AS t JOIN schemas AS s ON s.id = t.schema_id WHERE s.catalog_id = $1";
+        let tables = self.count(sql, id).await?;
+        if tables > 0 && !cascade {
+            return Err(catalog_not_empty(name, tables));
+        }
+        let sql = "INSERT INTO locations_to_sweep (location, since_ms) \
+                   SELECT location, $1 FROM tables WHERE is_managed \
+                   AND schema_id IN (SELECT id FROM schemas WHERE catalog_id = $2) \
+                   ON CONFLICT (location) DO UPDATE SET since_ms = excluded.since_ms";
+        self.execute(sql, &[Value::Integer(now_ms()), Value::Integer(id)]).await?;
+        // Its schemas go with it, and their tables with them.
+        self.execute("DELETE FROM catalogs WHERE id = $1", &[Value::Integer(id)]).await
+    }
+
+    pub(super) async fn create_schema(&mut self, name: &SchemaName) -> Result<()> {
+        let catalog = self.catalog(&name.catalog).await?;
+        if self.find_schema(name).await?.is_some() {
+            return Err(schema_exists(name));
+        }
+        let sql = "INSERT INTO schemas (catalog_id, name) VALUES ($1, $2)";
+        self.execute(sql, &[Value::Integer(catalog), Value::Text(&name.schema)]).await
+    }
+
+    pub(super) async fn drop_schema(&mut self, name: &SchemaName, cascade: bool) -> Result<()> {
         let id = self.schema(name).await?;
-        let tables = self.tables_of(id).await?;
+        let tables = self.count("SELECT count(*) FROM tables WHERE schema_id = $1", id).await?;
         if tables > 0 && !cascade {
             return Err(not_empty(name, tables));
         }
@@ -37,12 +76,19 @@ impl Changing<'_> {
         self.execute("DELETE FROM schemas WHERE id = $1", &[Value::Integer(id)]).await
     }
 
-    pub(super) async fn rename_schema(&mut self, from: &str, to: &str) -> Result<()> {
-        if self.find_schema(to).await?.is_some() {
-            return Err(schema_exists(to));
+    pub(super) async fn rename_schema(&mut self, from: &SchemaName, to: &str) -> Result<()> {
+        let new = SchemaName::new(from.catalog.as_str(), to);
+        if self.find_schema(&new).await?.is_some() {
+            return Err(schema_exists(&new));
         }
         let id = self.schema(from).await?;
         self.execute("UPDATE schemas SET name = $1 WHERE id = $2", &[Value::Text(to), Value::Integer(id)]).await
+    }
+
+    pub(super) async fn comment_on_schema(&mut self, name: &SchemaName, comment: Option<&str>) -> Result<()> {
+        let id = self.schema(name).await?;
+        let sql = "UPDATE schemas SET comment = $1 WHERE id = $2";
+        self.execute(sql, &[Value::PerhapsText(comment), Value::Integer(id)]).await
     }
 
     pub(super) async fn create_table(&mut self, name: &TableName, record: &Record, replace: bool) -> Result<()> {
@@ -105,8 +151,8 @@ impl Changing<'_> {
 
     async fn find(&mut self, name: &TableName) -> Result<Option<Found>> {
         let sql = "SELECT t.id, t.kind, t.comments FROM tables AS t JOIN schemas AS s ON s.id = t.schema_id \
-                   WHERE s.name = $1 AND t.name = $2";
-        let rows = self.change.rows(sql, &[Value::Text(&name.schema), Value::Text(&name.table)]).await?;
+                   JOIN catalogs AS c ON c.id = s.catalog_id WHERE c.name = $1 AND s.name = $2 AND t.name = $3";
+        let rows = self.change.rows(sql, &parts(name)).await?;
         rows.first().map(|row| self.found(name, row)).transpose()
     }
 
@@ -118,21 +164,36 @@ impl Changing<'_> {
         Ok(Found { id, kind: kind(&kind_text).map_err(broken)?, comments })
     }
 
-    async fn schema(&mut self, name: &str) -> Result<i64> {
-        self.find_schema(name).await?.ok_or_else(|| no_schema(name))
+    async fn catalog(&mut self, name: &str) -> Result<i64> {
+        self.find_catalog(name).await?.ok_or_else(|| no_catalog(name))
     }
 
-    async fn find_schema(&mut self, name: &str) -> Result<Option<i64>> {
-        self.number("SELECT id FROM schemas WHERE name = $1", Value::Text(name)).await
+    async fn find_catalog(&mut self, name: &str) -> Result<Option<i64>> {
+        self.number("SELECT id FROM catalogs WHERE name = $1", &[Value::Text(name)]).await
     }
 
-    async fn tables_of(&mut self, schema: i64) -> Result<usize> {
-        let count = self.number("SELECT count(*) FROM tables WHERE schema_id = $1", Value::Integer(schema)).await?;
+    async fn schema(&mut self, name: &SchemaName) -> Result<i64> {
+        let Some(id) = self.find_schema(name).await? else {
+            self.catalog(&name.catalog).await?;
+            return Err(no_schema(name));
+        };
+        Ok(id)
+    }
+
+    async fn find_schema(&mut self, name: &SchemaName) -> Result<Option<i64>> {
+        let sql = "SELECT s.id FROM schemas AS s JOIN catalogs AS c ON c.id = s.catalog_id \
+                   WHERE c.name = $1 AND s.name = $2";
+        self.number(sql, &[Value::Text(&name.catalog), Value::Text(&name.schema)]).await
+    }
+
+    /// How many rows `sql` counts for this id.
+    async fn count(&mut self, sql: &'static str, id: i64) -> Result<usize> {
+        let count = self.number(sql, &[Value::Integer(id)]).await?;
         Ok(count.and_then(|count| usize::try_from(count).ok()).unwrap_or_default())
     }
 
-    async fn number(&mut self, sql: &'static str, value: Value<'_>) -> Result<Option<i64>> {
-        let rows = self.change.rows(sql, &[value]).await?;
+    async fn number(&mut self, sql: &'static str, values: &[Value<'_>]) -> Result<Option<i64>> {
+        let rows = self.change.rows(sql, values).await?;
         rows.first().map(|row| row.get(0)).transpose().map_err(|error| fault(self.place, error))
     }
 

@@ -111,8 +111,9 @@ impl Database {
         let begin = match change.loan.connection {
             // The lock comes first: a transaction that begins by reading may find that another has written since.
             Connection::Sqlite(_) => "BEGIN IMMEDIATE",
-            // The row of the catalog is the lock: what is read after it is what the one before has committed.
-            Connection::Postgres(_) => "BEGIN; SELECT id FROM catalogs FOR UPDATE",
+            // The row of the first catalog, which stays, is the lock: what is read after it is what the one before has
+            // committed.
+            Connection::Postgres(_) => "BEGIN; SELECT id FROM catalogs WHERE name = 'grappe' FOR UPDATE",
         };
         change.loan.run(begin).await?;
         Ok(change)

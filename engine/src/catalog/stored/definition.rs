@@ -7,7 +7,8 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::{DeltaDefinition, ExternalTable, TableDefinition, TableKind, TableName, View};
+use crate::catalog::{DeltaDefinition, ExternalTable, SchemaName, TableDefinition, TableKind, TableName, View};
+use crate::config::CATALOG;
 use crate::schema_bytes::{schema_from_bytes, schema_to_bytes};
 use crate::{Error, Result};
 
@@ -69,7 +70,18 @@ struct StoredDelta {
 #[derive(Serialize, Deserialize)]
 struct StoredView {
     sql: String,
+    /// The first catalog if it is not there: once there was no other.
+    #[serde(default = "first_catalog", skip_serializing_if = "is_first")]
+    default_catalog: String,
     default_schema: String,
+}
+
+fn first_catalog() -> String {
+    CATALOG.to_owned()
+}
+
+fn is_first(catalog: &String) -> bool {
+    catalog == CATALOG
 }
 
 impl Record {
@@ -118,7 +130,8 @@ pub(super) fn restore(
             is_managed,
         })),
         Stored::View(stored) => {
-            TableDefinition::View(Arc::new(View { sql: stored.sql, default_schema: stored.default_schema, columns }))
+            let default_schema = SchemaName::new(stored.default_catalog, stored.default_schema);
+            TableDefinition::View(Arc::new(View { sql: stored.sql, default_schema, columns }))
         }
     })
 }
@@ -174,7 +187,8 @@ fn stored_delta(table: &DeltaDefinition) -> Stored {
 }
 
 fn stored_view(view: &View) -> Stored {
-    Stored::View(StoredView { sql: view.sql.clone(), default_schema: view.default_schema.clone() })
+    let SchemaName { catalog, schema } = view.default_schema.clone();
+    Stored::View(StoredView { sql: view.sql.clone(), default_catalog: catalog, default_schema: schema })
 }
 
 fn external(stored: StoredExternal, columns: &Schema) -> Result<ExternalTable, String> {
@@ -231,7 +245,7 @@ mod tests {
     use super::*;
 
     fn name() -> TableName {
-        TableName { schema: "s".into(), table: "t".into() }
+        SchemaName::new(CATALOG, "s").table("t")
     }
 
     fn item(data_type: DataType) -> FieldRef {
@@ -303,7 +317,8 @@ mod tests {
     fn every_arrow_type_comes_back_equal_in_every_kind_of_table() {
         for data_type in all_types() {
             let columns = schema_of(&[data_type.clone(), DataType::Utf8, data_type], "c");
-            let view = Arc::new(View { sql: "CREATE VIEW v".into(), default_schema: "Ünï".into(), columns });
+            let default_schema = SchemaName::new("Käse", "Ünï");
+            let view = Arc::new(View { sql: "CREATE VIEW v".into(), default_schema, columns });
             match there_and_back(TableDefinition::View(Arc::clone(&view))) {
                 TableDefinition::View(back) => assert_eq!(back, view),
                 other => panic!("{other:?}"),
@@ -348,7 +363,8 @@ mod tests {
     #[test]
     fn types_that_could_not_be_read_again_are_refused() {
         let deep = (0..100).fold(DataType::Int8, |inner, _| DataType::List(item(inner)));
-        let view = View { sql: String::new(), default_schema: String::new(), columns: schema_of(&[deep], "c") };
+        let view =
+            View { sql: String::new(), default_schema: SchemaName::new(CATALOG, ""), columns: schema_of(&[deep], "c") };
         let refused = Record::of(&name(), &TableDefinition::View(Arc::new(view))).map(|_| ()).unwrap_err();
         assert!(refused.message.contains("s.t") && refused.message.contains("nested"), "{}", refused.message);
     }

@@ -23,14 +23,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sqlx::postgres::PgConnectOptions;
 
-use crate::catalog::memory::{gone, no_schema, schema_exists, swept};
+use crate::catalog::memory::{gone, swept};
 use crate::catalog::stored::changes::{Changing, comments_of, now_ms};
 use crate::catalog::stored::database::{AnyPools, Database, Row, Value};
 use crate::catalog::stored::definition::{Record, decode, kind, restore, view_sql};
 use crate::catalog::stored::faults::{fault, unreadable};
 use crate::catalog::stored::place::Place;
 use crate::catalog::{
-    Catalog, Detail, SchemaSummary, TableDefinition, TableEntry, TableKind, TableName, TableStatistics, TableSummary,
+    Catalog, Detail, SchemaName, SchemaSummary, TableDefinition, TableEntry, TableKind, TableName, TableStatistics,
+    TableSummary,
 };
 use crate::limits::{Scope, StoredSetting};
 use crate::{Error, Result};
@@ -58,7 +59,7 @@ impl Default for CatalogOptions {
     }
 }
 
-/// Schemas and tables in a SQL database.
+/// Catalogs, schemas and tables in a SQL database.
 pub struct StoredCatalog {
     database: Database,
     sweep_place: SweepPlace,
@@ -139,7 +140,10 @@ impl StoredCatalog {
     }
 
     fn schema_summary(&self, row: &Row) -> Result<SchemaSummary> {
-        let read = || Ok(SchemaSummary { name: row.get(0)?, comment: row.get(1)? });
+        let read = || -> sqlx::Result<SchemaSummary> {
+            let (catalog, schema): (String, String) = (row.get(0)?, row.get(1)?);
+            Ok(SchemaSummary { name: SchemaName::new(catalog, schema), comment: row.get(2)? })
+        };
         read().map_err(|error| fault(self.place(), error))
     }
 
@@ -180,7 +184,7 @@ impl StoredCatalog {
     /// Changes the table with this `id`, if its name is still its own.
     async fn update_of_id(&self, sql: &'static str, name: &TableName, id: u64, values: &[Value<'_>]) -> Result<()> {
         let id = i64::try_from(id).map_err(|_| gone(name))?;
-        let which = [Value::Integer(id), Value::Text(&name.schema), Value::Text(&name.table)];
+        let which = [&[Value::Integer(id)][..], &parts(name)].concat();
         let changed = self.database.execute(sql, &[&which, values].concat()).await?;
         if changed == 0 { Err(gone(name)) } else { Ok(()) }
     }
@@ -188,56 +192,76 @@ impl StoredCatalog {
 
 #[async_trait]
 impl Catalog for StoredCatalog {
+    async fn catalogs(&self) -> Result<Vec<String>> {
+        let rows = self.database.rows("SELECT name FROM catalogs ORDER BY name", &[]).await?;
+        rows.iter().map(|row| row.get(0).map_err(|error| fault(self.place(), error))).collect()
+    }
+
+    async fn create_catalog(&self, name: &str) -> Result<()> {
+        let mut change = self.database.begin().await?;
+        let done = Changing { change: &mut change, place: self.place() }.create_catalog(name).await;
+        change.finish(done).await
+    }
+
+    async fn drop_catalog(&self, name: &str, cascade: bool) -> Result<()> {
+        let mut change = self.database.begin().await?;
+        let done = Changing { change: &mut change, place: self.place() }.drop_catalog(name, cascade).await;
+        change.finish(done).await
+    }
+
     async fn schemas(&self) -> Result<Vec<SchemaSummary>> {
-        let rows = self.database.rows("SELECT name, comment FROM schemas ORDER BY name", &[]).await?;
+        let sql = "SELECT c.name, s.name, s.comment FROM schemas AS s JOIN catalogs AS c ON c.id = s.catalog_id \
+                   ORDER BY c.name, s.name";
+        let rows = self.database.rows(sql, &[]).await?;
         rows.iter().map(|row| self.schema_summary(row)).collect()
     }
 
-    async fn tables(&self, schema: &str, detail: Detail) -> Result<Vec<TableSummary>> {
+    async fn tables(&self, schema: &SchemaName, detail: Detail) -> Result<Vec<TableSummary>> {
         let sql = match detail {
             Detail::Names => {
                 "SELECT t.name, t.kind, t.comments FROM tables AS t JOIN schemas AS s ON s.id = t.schema_id \
-                 WHERE s.name = $1 ORDER BY t.name"
+                 JOIN catalogs AS c ON c.id = s.catalog_id WHERE c.name = $1 AND s.name = $2 ORDER BY t.name"
             }
             Detail::Columns => {
                 "SELECT t.name, t.kind, t.comments, t.columns, CASE WHEN t.kind = 'view' THEN t.definition END \
-                 FROM tables AS t JOIN schemas AS s ON s.id = t.schema_id WHERE s.name = $1 ORDER BY t.name"
+                 FROM tables AS t JOIN schemas AS s ON s.id = t.schema_id JOIN catalogs AS c ON c.id = s.catalog_id \
+                 WHERE c.name = $1 AND s.name = $2 ORDER BY t.name"
             }
         };
-        let rows = self.database.rows(sql, &[Value::Text(schema)]).await?;
+        let rows = self.database.rows(sql, &[Value::Text(&schema.catalog), Value::Text(&schema.schema)]).await?;
         rows.iter().map(|row| self.table_summary(row, detail)).collect()
     }
 
     async fn table(&self, name: &TableName) -> Result<Option<TableEntry>> {
         let sql = "SELECT t.id, t.is_managed, t.columns, t.definition, t.location, t.comments, t.statistics \
-                   FROM tables AS t JOIN schemas AS s ON s.id = t.schema_id WHERE s.name = $1 AND t.name = $2";
-        let rows = self.database.rows(sql, &[Value::Text(&name.schema), Value::Text(&name.table)]).await?;
+                   FROM tables AS t JOIN schemas AS s ON s.id = t.schema_id JOIN catalogs AS c ON c.id = s.catalog_id \
+                   WHERE c.name = $1 AND s.name = $2 AND t.name = $3";
+        let rows = self.database.rows(sql, &parts(name)).await?;
         rows.first().map(|row| self.table_entry(name, row)).transpose()
     }
 
-    async fn create_schema(&self, name: &str) -> Result<()> {
-        let sql = "INSERT INTO schemas (catalog_id, name) SELECT id, $1 FROM catalogs WHERE true \
-                   ON CONFLICT (name) DO NOTHING";
-        let made = self.database.execute(sql, &[Value::Text(name)]).await?;
-        if made == 0 { Err(schema_exists(name)) } else { Ok(()) }
+    async fn create_schema(&self, name: &SchemaName) -> Result<()> {
+        let mut change = self.database.begin().await?;
+        let done = Changing { change: &mut change, place: self.place() }.create_schema(name).await;
+        change.finish(done).await
     }
 
-    async fn drop_schema(&self, name: &str, cascade: bool) -> Result<()> {
+    async fn drop_schema(&self, name: &SchemaName, cascade: bool) -> Result<()> {
         let mut change = self.database.begin().await?;
         let done = Changing { change: &mut change, place: self.place() }.drop_schema(name, cascade).await;
         change.finish(done).await
     }
 
-    async fn rename_schema(&self, from: &str, to: &str) -> Result<()> {
+    async fn rename_schema(&self, from: &SchemaName, to: &str) -> Result<()> {
         let mut change = self.database.begin().await?;
         let done = Changing { change: &mut change, place: self.place() }.rename_schema(from, to).await;
         change.finish(done).await
     }
 
-    async fn comment_on_schema(&self, name: &str, comment: Option<&str>) -> Result<()> {
-        let sql = "UPDATE schemas SET comment = $1 WHERE name = $2";
-        let changed = self.database.execute(sql, &[Value::PerhapsText(comment), Value::Text(name)]).await?;
-        if changed == 0 { Err(no_schema(name)) } else { Ok(()) }
+    async fn comment_on_schema(&self, name: &SchemaName, comment: Option<&str>) -> Result<()> {
+        let mut change = self.database.begin().await?;
+        let done = Changing { change: &mut change, place: self.place() }.comment_on_schema(name, comment).await;
+        change.finish(done).await
     }
 
     async fn create_table(&self, name: &TableName, definition: TableDefinition, replace: bool) -> Result<()> {
@@ -261,9 +285,10 @@ impl Catalog for StoredCatalog {
 
     async fn redefine_table(&self, name: &TableName, id: u64, definition: TableDefinition) -> Result<()> {
         let record = Record::of(name, &definition)?;
-        let sql = "UPDATE tables SET kind = $4, format = $5, location = $6, is_managed = $7, definition = $8, \
-                   columns = $9, changed_at_ms = $10 \
-                   WHERE id = $1 AND schema_id = (SELECT id FROM schemas WHERE name = $2) AND name = $3";
+        let sql = "UPDATE tables SET kind = $5, format = $6, location = $7, is_managed = $8, definition = $9, \
+                   columns = $10, changed_at_ms = $11 \
+                   WHERE id = $1 AND name = $4 AND schema_id = (SELECT s.id FROM schemas AS s JOIN catalogs AS c \
+                   ON c.id = s.catalog_id WHERE c.name = $2 AND s.name = $3)";
         let values = [
             Value::Text(record.kind),
             Value::PerhapsText(record.format),
@@ -292,8 +317,9 @@ impl Catalog for StoredCatalog {
     async fn set_statistics(&self, name: &TableName, id: u64, statistics: &TableStatistics) -> Result<()> {
         let json = serde_json::to_string(statistics)
             .map_err(|error| Error::internal(format!("the statistics of \"{name}\" cannot be written: {error}")))?;
-        let sql = "UPDATE tables SET statistics = $4 \
-                   WHERE id = $1 AND schema_id = (SELECT id FROM schemas WHERE name = $2) AND name = $3";
+        let sql = "UPDATE tables SET statistics = $5 \
+                   WHERE id = $1 AND name = $4 AND schema_id = (SELECT s.id FROM schemas AS s JOIN catalogs AS c \
+                   ON c.id = s.catalog_id WHERE c.name = $2 AND s.name = $3)";
         self.update_of_id(sql, name, id, &[Value::Text(&json)]).await
     }
 
@@ -354,6 +380,11 @@ impl Catalog for StoredCatalog {
         };
         done.map(|_| ())
     }
+}
+
+/// The parts of a name, from its catalog on.
+fn parts(name: &TableName) -> [Value<'_>; 3] {
+    [Value::Text(&name.schema.catalog), Value::Text(&name.schema.schema), Value::Text(&name.table)]
 }
 
 /// The last time at which somebody who has been silent for so long can have been heard.

@@ -41,7 +41,9 @@ pub(super) async fn open(path: &Path, options: &CatalogOptions) -> Result<Pools<
         // `fsync` a change, and changes of names are rare.
         .synchronous(SqliteSynchronous::Full)
         .row_buffer_size(ROWS_AHEAD);
-    let mut first = first_connection(&connect, busy).await.map_err(|error| fault(&place, error))?;
+    // A migration that makes a table anew must not take along what refers to the old one.
+    let mut first =
+        first_connection(&connect.clone().foreign_keys(false), busy).await.map_err(|error| fault(&place, error))?;
     migrate(&mut first, &place).await?;
     // Threads and file handles cost little; connections that stay keep their statements.
     let pool = PoolOptions::new().max_lifetime(None).idle_timeout(None);

@@ -9,7 +9,7 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::datasource::MemTable;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, UnboundedMemoryPool};
 use futures::future::join_all;
-use sqlx::{AssertSqlSafe, ConnectOptions, Executor, PgConnection, SqliteConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, SqliteConnection};
 use tempfile::TempDir;
 use url::Url;
 use uuid::Uuid;
@@ -17,6 +17,7 @@ use uuid::Uuid;
 use super::*;
 use crate::ErrorKind;
 use crate::catalog::{ColumnStatistics, DeltaDefinition, ExternalTable, MemoryCatalog, MemoryTable, View};
+use crate::config::CATALOG;
 
 /// A place for a catalog, empty at first.
 struct Subject {
@@ -79,8 +80,12 @@ async fn sqlite_connection(file: &Path) -> SqliteConnection {
     sqlx::sqlite::SqliteConnectOptions::new().filename(file).connect().await.unwrap()
 }
 
+fn in_schema(name: &str) -> SchemaName {
+    SchemaName::new(CATALOG, name)
+}
+
 fn name(schema: &str, table: &str) -> TableName {
-    TableName { schema: schema.into(), table: table.into() }
+    in_schema(schema).table(table)
 }
 
 fn columns(count: usize) -> SchemaRef {
@@ -89,7 +94,7 @@ fn columns(count: usize) -> SchemaRef {
 }
 
 fn view(sql: &str) -> TableDefinition {
-    TableDefinition::View(Arc::new(View { sql: sql.into(), default_schema: "public".into(), columns: columns(2) }))
+    TableDefinition::View(Arc::new(View { sql: sql.into(), default_schema: in_schema("public"), columns: columns(2) }))
 }
 
 fn external(sql: &str) -> TableDefinition {
@@ -120,11 +125,11 @@ fn told<T: Debug>(outcome: Result<T>) -> String {
 
 /// All that a catalog holds but the ids, as text.
 async fn contents(catalog: &dyn Catalog) -> String {
-    let mut text = String::new();
+    let mut text = format!("{:?}\n", catalog.catalogs().await.unwrap());
     for schema in catalog.schemas().await.unwrap() {
         text.push_str(&format!("{schema:?}\n{:?}\n", catalog.tables(&schema.name, Detail::Names).await.unwrap()));
         for summary in catalog.tables(&schema.name, Detail::Columns).await.unwrap() {
-            let entry = catalog.table(&name(&schema.name, &summary.name)).await.unwrap().unwrap();
+            let entry = catalog.table(&schema.name.table(&summary.name)).await.unwrap().unwrap();
             text.push_str(&format!("{summary:?}\n{:?} {:?} ", entry.definition, entry.comments));
             text.push_str(&format!("{:?}\n", entry.statistics));
         }
@@ -140,6 +145,8 @@ async fn id_of(catalog: &dyn Catalog, name: &TableName) -> u64 {
 async fn story(catalog: &dyn Catalog) -> Vec<String> {
     use TableKind::{Table, View};
     let (t, v, d) = (&name("public", "t"), &name("public", "v \"Ü\""), &name("S", "d"));
+    let elsewhere = SchemaName::new("C", "S");
+    let far = elsewhere.table("t");
     let (nowhere, nothing) = (&name("none", "t"), &name("public", "none"));
     let mut told_so_far = Vec::new();
     macro_rules! then {
@@ -149,10 +156,10 @@ async fn story(catalog: &dyn Catalog) -> Vec<String> {
         )*};
     }
     then! {
-        catalog.create_schema("S");
-        catalog.create_schema("S");
-        catalog.comment_on_schema("S", Some("a 'comment'"));
-        catalog.comment_on_schema("none", Some("a comment"));
+        catalog.create_schema(&in_schema("S"));
+        catalog.create_schema(&in_schema("S"));
+        catalog.comment_on_schema(&in_schema("S"), Some("a 'comment'"));
+        catalog.comment_on_schema(&in_schema("none"), Some("a comment"));
         catalog.create_table(t, external("one"), false);
         catalog.create_table(t, external("two"), false);
         catalog.create_table(t, external("three"), true);
@@ -191,18 +198,42 @@ async fn story(catalog: &dyn Catalog) -> Vec<String> {
         catalog.drop_table(t, View);
         catalog.drop_table(t, Table);
         catalog.drop_table(nowhere, View);
-        catalog.rename_schema("S", "public");
-        catalog.rename_schema("none", "public");
-        catalog.rename_schema("none", "other");
-        catalog.rename_schema("S", "S");
-        catalog.rename_schema("S", "");
-        catalog.drop_schema("", false);
-        catalog.drop_schema("none", true);
-        catalog.drop_schema("", true);
-        catalog.drop_schema("public", false);
-        catalog.comment_on_schema("public", None);
+        catalog.rename_schema(&in_schema("S"), "public");
+        catalog.rename_schema(&in_schema("none"), "public");
+        catalog.rename_schema(&in_schema("none"), "other");
+        catalog.rename_schema(&in_schema("S"), "S");
+        catalog.rename_schema(&in_schema("S"), "");
+        catalog.drop_schema(&in_schema(""), false);
+        catalog.drop_schema(&in_schema("none"), true);
+        catalog.drop_schema(&in_schema(""), true);
+        catalog.drop_schema(&in_schema("public"), false);
+        catalog.comment_on_schema(&in_schema("public"), None);
         catalog.forget_location("file:///w/2/");
-        catalog.create_schema("public");
+        catalog.create_schema(&in_schema("public"));
+        catalog.create_catalog("C");
+        catalog.create_catalog("C");
+        catalog.create_catalog(CATALOG);
+        catalog.create_schema(&elsewhere);
+        catalog.create_schema(&elsewhere);
+        catalog.create_schema(&SchemaName::new("none", "S"));
+        catalog.comment_on_schema(&elsewhere, Some("there"));
+        catalog.create_table(t, view("here"), false);
+        catalog.create_table(&far, view("there"), false);
+        catalog.create_table(&far, view("there"), false);
+        catalog.rename_table(&far, t, View);
+        catalog.rename_table(&far, &name("public", "from afar"), View);
+        catalog.rename_table(&name("public", "from afar"), &far, View);
+        catalog.create_table(&elsewhere.table("d"), delta("file:///w/4/", true), false);
+        catalog.redefine_table(&elsewhere.table("d"), id_of(catalog, &far).await, delta("file:///w/4/", true));
+        catalog.set_statistics(&elsewhere.table("d"), id_of(catalog, &elsewhere.table("d")).await, &statistics());
+        catalog.rename_schema(&elsewhere, "public");
+        catalog.rename_schema(&elsewhere, "S2");
+        catalog.drop_schema(&SchemaName::new("C", "public"), false);
+        catalog.drop_schema(&SchemaName::new("C", "S2"), false);
+        catalog.drop_catalog("none", true);
+        catalog.drop_catalog("C", false);
+        catalog.drop_catalog("C", true);
+        catalog.drop_catalog(CATALOG, true);
     }
     told_so_far
 }
@@ -242,10 +273,10 @@ async fn whoever_opens_at_once_finds_one_schema_public() {
     for subject in Subject::all().await {
         let opened = join_all((0..12).map(|_| subject.open())).await;
         for catalog in &opened {
-            let names: Vec<String> = catalog.schemas().await.unwrap().into_iter().map(|schema| schema.name).collect();
-            assert_eq!(names, ["public"]);
+            let names: Vec<_> = catalog.schemas().await.unwrap().into_iter().map(|schema| schema.name).collect();
+            assert_eq!(names, [in_schema("public")]);
         }
-        opened[0].drop_schema("public", false).await.unwrap();
+        opened[0].drop_schema(&in_schema("public"), false).await.unwrap();
         assert!(subject.open().await.schemas().await.unwrap().is_empty());
     }
 }
@@ -254,7 +285,7 @@ async fn whoever_opens_at_once_finds_one_schema_public() {
 async fn of_those_that_take_a_name_at_once_one_wins() {
     for subject in Subject::all().await {
         let catalogs = join_all((0..4).map(|_| subject.open())).await;
-        let (table, schema) = (&name("public", "t"), "s");
+        let (table, schema) = (&name("public", "t"), &in_schema("s"));
         for n in 0..10 {
             let makers = catalogs.iter().chain(&catalogs);
             let made = join_all(makers.map(|catalog| catalog.create_table(table, view("v"), false))).await;
@@ -383,11 +414,40 @@ async fn a_change_that_nobody_waits_for_leaves_nothing_behind() {
             let record = Record::of(&table, &view("v")).unwrap();
             Changing { change: &mut change, place: "x" }.create_table(&table, &record, false).await.unwrap();
             drop(change);
-            catalog.create_schema(&format!("s{n}")).await.unwrap();
+            catalog.create_schema(&in_schema(&format!("s{n}"))).await.unwrap();
         }
-        assert!(catalog.tables("public", Detail::Names).await.unwrap().is_empty());
+        assert!(catalog.tables(&in_schema("public"), Detail::Names).await.unwrap().is_empty());
         assert_eq!(catalog.schemas().await.unwrap().len(), 21);
     }
+}
+
+#[tokio::test]
+async fn tables_stay_when_schemas_are_kept_by_catalog() {
+    let subject = Subject::sqlite();
+    let file = subject.file().unwrap();
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    let mut old = sqlx::migrate!("./migrations/sqlite");
+    old.migrations = old.migrations.iter().filter(|migration| migration.version < 5).cloned().collect();
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file).create_if_missing(true);
+    let mut connection = options.connect().await.unwrap();
+    old.run_direct(None, &mut connection, false).await.unwrap();
+    let record = Record::of(&name("public", "v"), &view("kept")).unwrap();
+    sqlx::query(
+        "INSERT INTO tables (schema_id, name, kind, is_managed, definition, columns, created_at_ms, changed_at_ms) \
+         VALUES (1, 'v', 'view', 0, $1, $2, 0, 0)",
+    )
+    .bind(&record.definition)
+    .bind(&record.columns)
+    .execute(&mut connection)
+    .await
+    .unwrap();
+    Connection::close(connection).await.unwrap();
+    let catalog = subject.open().await;
+    assert!(catalog.table(&name("public", "v")).await.unwrap().is_some());
+    // What refers to what still holds.
+    catalog.drop_schema(&in_schema("public"), true).await.unwrap();
+    catalog.create_schema(&in_schema("public")).await.unwrap();
+    assert!(catalog.table(&name("public", "v")).await.unwrap().is_none());
 }
 
 #[tokio::test]
@@ -424,12 +484,12 @@ async fn a_lock_that_another_process_keeps_is_waited_for_and_then_named() {
     let catalog = StoredCatalog::open_with(&subject.place, options).await.unwrap();
     let mut other = sqlite_connection(subject.file().unwrap()).await;
     other.execute("BEGIN IMMEDIATE").await.unwrap();
-    let refused = catalog.create_schema("s").await.unwrap_err();
+    let refused = catalog.create_schema(&in_schema("s")).await.unwrap_err();
     assert_eq!(refused.kind, ErrorKind::Unavailable);
     assert!(refused.message.contains("catalog.sqlite"), "{}", refused.message);
     assert_eq!(catalog.schemas().await.unwrap().len(), 1);
     other.execute("COMMIT").await.unwrap();
-    catalog.create_schema("s").await.unwrap();
+    catalog.create_schema(&in_schema("s")).await.unwrap();
 }
 
 #[tokio::test]

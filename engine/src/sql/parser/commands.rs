@@ -1,6 +1,6 @@
 //! The statements of ours that sqlparser does not read, or not all of.
 
-use datafusion::common::TableReference;
+use datafusion::common::{SchemaReference, TableReference};
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName, ObjectNamePart, TableVersion};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 use super::{keyword, parser_of, significant, syntax_error};
 use crate::limits::Scope;
 use crate::sql::Names;
-use crate::sql::command::{AnalyzedColumns, Command, explained, renamed};
+use crate::sql::command::{AnalyzedColumns, Command, Used, explained, renamed};
 use crate::sql::time_travel::travel_to;
 use crate::sql::walk::refuse_what_cannot_be_kept;
 use crate::{Error, Result};
@@ -56,6 +56,9 @@ enum Form {
     Detail,
     AlterTable,
     AlterView,
+    CreateCatalog,
+    DropCatalog,
+    Use,
     Configure,
     Limits,
 }
@@ -72,6 +75,9 @@ impl Form {
             (Keyword::DESCRIBE | Keyword::DESC, Some(Keyword::DETAIL)) if has_name() => Some(Self::Detail),
             (Keyword::ALTER, Some(Keyword::TABLE)) => Some(Self::AlterTable),
             (Keyword::ALTER, Some(Keyword::VIEW)) => Some(Self::AlterView),
+            (Keyword::CREATE, Some(Keyword::CATALOG)) => Some(Self::CreateCatalog),
+            (Keyword::DROP, Some(Keyword::CATALOG)) => Some(Self::DropCatalog),
+            (Keyword::USE, _) => Some(Self::Use),
             (Keyword::ALTER, Some(Keyword::SYSTEM | Keyword::GROUP | Keyword::USER | Keyword::ROLE)) => {
                 Some(Self::Configure)
             }
@@ -90,6 +96,9 @@ impl Form {
             Self::Detail => "DESCRIBE DETAIL t",
             Self::AlterTable => "ALTER TABLE [IF EXISTS] t SET SCHEMA s",
             Self::AlterView => "ALTER VIEW [IF EXISTS] v RENAME TO w",
+            Self::CreateCatalog => "CREATE CATALOG [IF NOT EXISTS] c",
+            Self::DropCatalog => "DROP CATALOG [IF EXISTS] c [CASCADE]",
+            Self::Use => "USE s, USE CATALOG c, USE c.s or USE DEFAULT",
             Self::Configure => "ALTER SYSTEM | GROUP g | USER u SET setting = value, or RESET setting | ALL",
             Self::Limits => "SHOW LIMITS",
         }
@@ -135,6 +144,19 @@ fn read(form: Form, parser: &mut Parser<'_>, names: Names) -> Read<Option<Comman
         }
         Form::AlterTable => set_schema(parser, names),
         Form::AlterView => rename_view(parser, names),
+        Form::CreateCatalog => {
+            parser.next_token();
+            let if_not_exists = parser.parse_keywords(&[Keyword::IF, Keyword::NOT, Keyword::EXISTS]);
+            Ok(Some(Command::CreateCatalog { catalog: catalog(parser, names)?, if_not_exists }))
+        }
+        Form::DropCatalog => {
+            parser.next_token();
+            let if_exists = parser.parse_keywords(&[Keyword::IF, Keyword::EXISTS]);
+            let catalog = catalog(parser, names)?;
+            let behaviour = parser.parse_one_of_keywords(&[Keyword::CASCADE, Keyword::RESTRICT]);
+            Ok(Some(Command::DropCatalog { catalog, if_exists, cascade: behaviour == Some(Keyword::CASCADE) }))
+        }
+        Form::Use => used(parser, names).map(|used| Some(Command::Use(used))),
         Form::Configure => configure(parser).map(Some),
         Form::Limits => {
             parser.next_token();
@@ -244,6 +266,24 @@ fn rename_view(parser: &mut Parser<'_>, names: Names) -> Read<Option<Command>> {
     Ok(Some(Command::RenameView { view, if_exists, to }))
 }
 
+/// A word before the name says what it names; alone it is the name.
+fn used(parser: &mut Parser<'_>, names: Names) -> Read<Used> {
+    let is_named = matches!(parser.peek_nth_token_ref(1).token, Token::Word(_));
+    if is_named && parser.parse_one_of_keywords(&[Keyword::CATALOG, Keyword::DATABASE]).is_some() {
+        return Ok(Used::Catalog(catalog(parser, names)?));
+    }
+    if is_named && parser.parse_keyword(Keyword::SCHEMA) {
+        return Ok(Used::Schema(names.schema(&parser.parse_object_name(false)?)?));
+    }
+    if parser.parse_keyword(Keyword::DEFAULT) {
+        return Ok(Used::Default);
+    }
+    Ok(match names.schema(&parser.parse_object_name(false)?)? {
+        SchemaReference::Bare { schema } => Used::Either(schema.to_string()),
+        schema @ SchemaReference::Full { .. } => Used::Schema(schema),
+    })
+}
+
 /// Names of users and groups are compared as they are written: they are not names in the catalog.
 fn configure(parser: &mut Parser<'_>) -> Read<Command> {
     let kind = parser.expect_one_of_keywords(&[Keyword::SYSTEM, Keyword::GROUP, Keyword::USER, Keyword::ROLE])?;
@@ -275,6 +315,10 @@ fn setting(parser: &mut Parser<'_>) -> Read<String> {
     let name = parser.parse_object_name(false)?;
     let parts = name.0.iter().filter_map(|part| part.as_ident()).map(|part| part.value.to_lowercase());
     Ok(parts.collect::<Vec<_>>().join("."))
+}
+
+fn catalog(parser: &mut Parser<'_>, names: Names) -> Read<String> {
+    Ok(names.catalog(&parser.parse_object_name(false)?)?)
 }
 
 fn table_after_keyword(parser: &mut Parser<'_>, names: Names) -> Read<TableReference> {

@@ -10,7 +10,7 @@ use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 use datafusion_pg_catalog::pg_catalog as pg;
-use engine::{CATALOG, SCHEMA, Session};
+use engine::{CATALOG, SCHEMA, SchemaName, Session};
 
 use crate::postgres::settings::{SERVER_VERSION, Settings};
 
@@ -45,8 +45,9 @@ type Fact = fn(&Facts, &[ColumnarValue]) -> Result<ScalarValue>;
 /// Name, answer, type.
 type FactFunction = (&'static str, Fact, fn() -> DataType);
 
-const FACTS: [FactFunction; 5] = [
-    ("current_schema", |facts, _| Ok(ScalarValue::from(facts.schema())), text),
+const FACTS: [FactFunction; 6] = [
+    ("current_database", |facts, _| Ok(ScalarValue::from(facts.schema().catalog)), text),
+    ("current_schema", |facts, _| Ok(ScalarValue::from(facts.schema().schema)), text),
     ("current_schemas", current_schemas, || DataType::List(Arc::new(Field::new_list_field(DataType::Utf8, true)))),
     ("session_user", |facts, _| Ok(ScalarValue::from(facts.settings.user.as_str())), text),
     ("pg_get_userbyid", |facts, _| Ok(ScalarValue::from(facts.settings.user.as_str())), text),
@@ -58,13 +59,14 @@ fn text() -> DataType {
 }
 
 impl Facts {
-    fn schema(&self) -> String {
-        self.session.upgrade().map_or_else(|| SCHEMA.to_owned(), |session| session.default_schema())
+    fn schema(&self) -> SchemaName {
+        let first = || SchemaName::new(CATALOG, SCHEMA);
+        self.session.upgrade().map_or_else(first, |session| session.default_schema())
     }
 }
 
 fn current_schemas(facts: &Facts, arguments: &[ColumnarValue]) -> Result<ScalarValue> {
-    let mut names = vec![facts.schema()];
+    let mut names = vec![facts.schema().schema];
     if let [ColumnarValue::Scalar(ScalarValue::Boolean(Some(true)))] = arguments {
         names.insert(0, "pg_catalog".to_owned());
     }
@@ -192,7 +194,6 @@ const YESES: [&str; 12] = [
 static SAME_FOR_ALL: LazyLock<Vec<Arc<ScalarUDF>>> = LazyLock::new(|| {
     let version = format!("PostgreSQL {SERVER_VERSION} (Grappe {})", env!("CARGO_PKG_VERSION"));
     let theirs = [
-        pg::create_current_database_udf(CATALOG),
         pg::create_pg_relation_is_publishable_udf(),
         pg::create_pg_get_statisticsobjdef_columns_udf(),
         pg::create_pg_encoding_to_char_udf(),

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::catalog::{CatalogProviderList, SchemaProvider};
+use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider};
 use datafusion::datasource::TableType;
 use datafusion::error::DataFusionError;
 use datafusion_pg_catalog::pg_catalog::catalog_info::CatalogInfo;
 use datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_pg_catalog::pg_catalog::{PgCatalogSchemaProvider, PgCatalogStaticTables};
-use engine::{CATALOG, ExtraSchema};
+use engine::ExtraSchema;
 use parking_lot::Mutex;
 
 use crate::postgres::browsing::PG_CATALOG;
@@ -32,36 +32,48 @@ impl PgCatalog {
 }
 
 impl ExtraSchema for PgCatalog {
-    fn tables(&self, catalogs: Arc<dyn CatalogProviderList>) -> Arc<dyn SchemaProvider> {
-        *self.names.0.lock() = Some(catalogs);
+    fn tables(&self, catalog: &str, catalogs: Arc<dyn CatalogProviderList>) -> Arc<dyn SchemaProvider> {
+        *self.names.0.lock() = Some(Seen { catalog: catalog.to_owned(), catalogs });
         Arc::clone(&self.tables) as Arc<dyn SchemaProvider>
     }
 }
 
-/// What the last planned statement sees.
+/// What the last planned statement sees: all names, and the catalog whose names are told.
+#[derive(Debug, Clone)]
+struct Seen {
+    catalog: String,
+    catalogs: Arc<dyn CatalogProviderList>,
+}
+
 #[derive(Debug, Clone, Default)]
-struct Names(Arc<Mutex<Option<Arc<dyn CatalogProviderList>>>>);
+struct Names(Arc<Mutex<Option<Seen>>>);
 
 impl Names {
+    fn catalog(&self) -> Option<Arc<dyn CatalogProvider>> {
+        let seen = self.0.lock().clone()?;
+        seen.catalogs.catalog(&seen.catalog)
+    }
+
     fn schemas(&self) -> Vec<String> {
-        let catalogs = self.0.lock().clone();
-        let catalog = catalogs.and_then(|catalogs| catalogs.catalog(CATALOG));
-        catalog.map_or_else(Vec::new, |catalog| catalog.schema_names())
+        self.catalog().map_or_else(Vec::new, |catalog| catalog.schema_names())
     }
 
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
-        let catalogs = self.0.lock().clone();
-        catalogs?.catalog(CATALOG)?.schema(name)
+        self.catalog()?.schema(name)
     }
 }
 
 #[async_trait]
 impl CatalogInfo for Names {
     async fn catalog_names(&self) -> Result<Vec<String>, DataFusionError> {
-        Ok(vec![CATALOG.to_owned()])
+        Ok(self.0.lock().as_ref().map_or_else(Vec::new, |seen| CatalogProviderList::catalog_names(&*seen.catalogs)))
     }
 
-    async fn schema_names(&self, _: &str) -> Result<Option<Vec<String>>, DataFusionError> {
+    /// A connection sees the tables of its own database.
+    async fn schema_names(&self, catalog: &str) -> Result<Option<Vec<String>>, DataFusionError> {
+        if self.0.lock().as_ref().is_none_or(|seen| seen.catalog != catalog) {
+            return Ok(None);
+        }
         let mut names = self.schemas();
         names.extend(["information_schema", PG_CATALOG].map(str::to_owned));
         Ok(Some(names))
