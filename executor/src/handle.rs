@@ -21,6 +21,7 @@ use tonic::transport::server::TcpIncoming;
 
 use crate::checksums::Checksums;
 use crate::coordinator::{Coordinator, Membership};
+use crate::disk::Room;
 use crate::options::Options;
 use crate::pulse::Heart;
 use crate::report::{Outbox, deliver};
@@ -214,8 +215,8 @@ fn workshop(options: &Options, work_dir: &WorkDir, checksums: Arc<Checksums>) ->
     let seed = StateSeed { config: session_config(options.vcores), runtime: Arc::clone(&runtime) };
     let state = session_state(&seed, Arc::new(EmptyCatalogProviderList));
     let config = staged_config(state.config().clone(), &options.transport);
-    let free = options.disk_free_bytes_min;
-    Ok(Workshop::new(function_registry(&state), config, runtime, work_dir.shuffle(), checksums, free))
+    let room = Room { free_bytes_min: options.disk_free_bytes_min, shuffle_bytes_max: options.shuffle_bytes_max };
+    Ok(Workshop::new(function_registry(&state), config, runtime, work_dir.shuffle(), checksums, room))
 }
 
 fn cannot_listen(options: &Options, error: &std::io::Error) -> Error {

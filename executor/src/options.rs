@@ -28,6 +28,8 @@ pub struct Options {
     /// Bytes that stay free on the disk of the work directory: below, the executor's tasks go elsewhere. A twentieth of a
     /// disk that is small.
     pub disk_free_bytes_min: u64,
+    /// Bytes of shuffle files: an executor that has so many takes no tasks; as many as the disk has if there is no limit.
+    pub shuffle_bytes_max: Option<u64>,
     /// Directory for shuffle and spill files. One executor at a time; what an earlier one left is removed.
     pub work_dir: PathBuf,
     /// Object stores.
@@ -56,6 +58,7 @@ impl Options {
             memory_bytes_max: 2 << 30,
             spill_bytes_max: 100 << 30,
             disk_free_bytes_min: 1 << 30,
+            shuffle_bytes_max: None,
             work_dir: work_dir.into(),
             storage: StorageOptions::new(),
             join_timeout: Duration::from_secs(60),

@@ -32,7 +32,7 @@ use futures::FutureExt;
 
 use crate::cancel::{TaskControl, cancellable};
 use crate::checksums::Checksums;
-use crate::disk::check_free;
+use crate::disk::{Room, SHUFFLE_BYTES_MAX};
 use crate::reads::Reads;
 
 /// What every task of an executor needs.
@@ -43,7 +43,7 @@ pub(crate) struct Workshop {
     runtime: Arc<RuntimeEnv>,
     stages: DefaultExecutionEngine,
     reads: Reads,
-    disk_free_bytes_min: u64,
+    room: Room,
 }
 
 impl Workshop {
@@ -54,7 +54,7 @@ impl Workshop {
         runtime: Arc<RuntimeEnv>,
         shuffle_dir: &Path,
         checksums: Arc<Checksums>,
-        disk_free_bytes_min: u64,
+        room: Room,
     ) -> Self {
         let clients: Arc<dyn BallistaClientPool> = Arc::new(ShuffleClients::default());
         let shuffle_dir = shuffle_dir.to_string_lossy().into_owned();
@@ -65,7 +65,7 @@ impl Workshop {
             runtime,
             stages: DefaultExecutionEngine::with_client_pool(Arc::clone(&clients)),
             reads: Reads { checksums, clients, shuffle_dir },
-            disk_free_bytes_min,
+            room,
         }
     }
 
@@ -98,7 +98,7 @@ impl Workshop {
         definition: MultiTaskDefinition,
         control: &TaskControl,
     ) -> Result<(SuccessfulTask, Vec<OperatorMetricsSet>), DataFusionError> {
-        check_free(Path::new(&self.reads.shuffle_dir), self.disk_free_bytes_min)?;
+        self.room.check(Path::new(&self.reads.shuffle_dir))?;
         let mut task = self.decode(definition)?;
         let limits = grappe_options(&task.session_config).limits;
         let runtime = query_runtime(&self.runtime, task.job_id.as_str(), &limits)?;
@@ -227,6 +227,7 @@ fn failed(error: DataFusionError, shuffle_dir: &str) -> FailedTask {
 fn disk_fault(error: &DataFusionError) -> Option<&'static str> {
     let text = error.to_string().to_lowercase();
     let faults = [
+        (SHUFFLE_BYTES_MAX, "the shuffle files have all of executor_shuffle_bytes_max"),
         ("no space left on device", "the disk is full"),
         ("disk quota exceeded", "the disk quota is used up"),
         ("read-only file system", "the disk is read-only"),

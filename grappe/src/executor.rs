@@ -68,6 +68,7 @@ fn options(arguments: &ExecutorArguments, coordinator: String, settings: &Settin
         memory_bytes_max: settings.memory.as_u64() as usize,
         spill_bytes_max: settings.spill_bytes_max.as_u64(),
         disk_free_bytes_min: settings.disk_free_bytes_min.as_u64(),
+        shuffle_bytes_max: Some(settings.executor_shuffle_bytes_max.as_u64()).filter(|most| *most > 0),
         storage: settings.storage.options(),
         ..defaults
     }

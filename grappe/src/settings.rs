@@ -45,6 +45,8 @@ pub(crate) struct Settings {
     pub(crate) spill_bytes_max: ByteSize,
     /// Disk that executors leave free; a twentieth of a small one.
     pub(crate) disk_free_bytes_min: ByteSize,
+    /// Disk for what an executor's tasks write for each other; 0 is no limit.
+    pub(crate) executor_shuffle_bytes_max: ByteSize,
     /// Parts that a query is split into.
     pub(crate) partitions: usize,
     /// What to log; nothing said means warnings, and of a process that serves others also what it does.
@@ -201,6 +203,7 @@ impl Settings {
             memory: ByteSize::b(machine_memory_bytes() / 100 * MEMORY_PERCENT),
             spill_bytes_max: ByteSize::b(server.engine.spill_bytes_max),
             disk_free_bytes_min: ByteSize::gib(1),
+            executor_shuffle_bytes_max: ByteSize::b(0),
             partitions: server.engine.partitions,
             log: None,
             server: ServerSettings {

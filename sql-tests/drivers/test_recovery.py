@@ -33,10 +33,10 @@ class Nodes:
         self.start(name, command, environment)
         return flight, cluster
 
-    def executor(self, name, *cluster_ports, vcores=1):
+    def executor(self, name, *cluster_ports, vcores=1, **environment):
         coordinator = ",".join(f"127.0.0.1:{port}" for port in cluster_ports)
         command = ["executor", "--coordinator", coordinator, "--name", name, "--vcores", str(vcores)]
-        self.start(name, [*command, "--work-dir", str(self.folder / name), "--memory", "1GB"], {})
+        self.start(name, [*command, "--work-dir", str(self.folder / name), "--memory", "1GB"], environment)
 
     def start(self, name, command, environment):
         errors = (self.folder / f"{name}.log").open("a")
@@ -200,6 +200,19 @@ def test_an_executor_that_is_drained_ends_when_nobody_needs_it(three, by):
     assert ask(flight, "SELECT setbacks FROM system.queries WHERE state = 'finished' AND tasks > 0 AND setbacks IS NOT NULL") == []
     with pytest.raises(adbc_driver_manager.Error, match="no executor is named 'nobody'"):
         ask(flight, "DRAIN EXECUTOR 'nobody'")
+
+
+def test_an_executor_with_its_share_of_shuffle_files_gets_no_more_tasks(nodes):
+    flight, cluster = nodes.server("server")
+    nodes.ready("server")
+    nodes.executor("small", cluster, GRAPPE_EXECUTOR_SHUFFLE_BYTES_MAX="1MB")
+    nodes.ready("small")
+    groups = "SELECT count(*) FROM (SELECT value, count(*) FROM range(2000000) GROUP BY value)"
+    refused = Client(flight, groups).result()
+    assert "the shuffle files have all of executor_shuffle_bytes_max" in str(refused), refused
+    nodes.executor("large", cluster)
+    nodes.ready("large")
+    assert Client(flight, groups).result() == [(2_000_000,)]
 
 
 def test_an_executor_that_joins_in_the_middle_is_used(nodes):
