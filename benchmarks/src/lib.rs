@@ -9,7 +9,7 @@
 pub mod clients;
 mod error;
 mod output;
-pub mod tpch;
+pub mod suites;
 
 pub use error::Error;
 

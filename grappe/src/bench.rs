@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use benchmarks::{clients, tpch};
+use benchmarks::clients;
+use benchmarks::suites::{self, Suite};
 use client::Client;
 use local_cluster::{ClusterOptions, LocalCluster};
 
@@ -39,7 +40,12 @@ pub(crate) async fn run(
         (None, None) => Err(client::Error::new(client::ErrorKind::Connection, "there is no coordinator")),
     };
     let outcome = match arguments {
-        BenchArguments::Tpch(options) => tpch::run(options, client().await?, data_dir).await.map_err(failed)?,
+        BenchArguments::Tpch(options) => {
+            suites::run(Suite::Tpch, options, client().await?, data_dir).await.map_err(failed)?
+        }
+        BenchArguments::H2o(options) => {
+            suites::run(Suite::H2o, options, client().await?, data_dir).await.map_err(failed)?
+        }
         BenchArguments::Clients(options) => clients::run(options, client, data_dir).await.map_err(failed)?,
     };
     if let Some(cluster) = embedded {

@@ -246,7 +246,9 @@ pub(crate) struct ClusterRunArguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum BenchArguments {
     /// TPC-H: 22 queries on generated data, answers verified
-    Tpch(benchmarks::tpch::TpchOptions),
+    Tpch(benchmarks::suites::SuiteOptions),
+    /// H2O: 15 groups and joins as dataframes are asked for them, on generated data
+    H2o(benchmarks::suites::SuiteOptions),
     /// Many clients at once: throughput, and how long small queries take beside large ones
     Clients(benchmarks::clients::ClientsOptions),
 }

@@ -343,9 +343,12 @@ def test_settings_outlive_the_coordinator_that_was_told_them(nodes):
     )
 
     def answer(statements):
-        shell.stdin.write(statements)
+        # A row is shown before its statement has ended; the next word only afterwards.
+        shell.stdin.write(f"{statements}\\echo ended\n")
         shell.stdin.flush()
-        return shell.stdout.readline()
+        told = shell.stdout.readline()
+        assert shell.stdout.readline() == "ended\n"
+        return told
 
     show = "SHOW grappe.result_rows_max;\n"
     assert answer(f"SET grappe.result_rows_max = 77;\n{show}") == "grappe.result_rows_max|77\n"

@@ -4,7 +4,7 @@ use arrow::array::RecordBatch;
 use serde::Serialize;
 
 use super::text;
-use crate::tpch::Table;
+use crate::suites::Suite;
 
 /// A kind of query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -33,7 +33,7 @@ impl Kind {
     pub(super) fn sql(self, scale: f64, random: &mut fastrand::Rng) -> String {
         match self {
             Self::Point => {
-                let key = order_key(random.u64(1..=Table::Orders.rows(scale).max(1)));
+                let key = order_key(random.u64(1..=Suite::Tpch.rows("orders", scale).max(1)));
                 format!("SELECT o_orderkey, o_custkey, o_totalprice, o_orderdate FROM orders WHERE o_orderkey = {key}")
             }
             Self::Q6 => {

@@ -23,7 +23,7 @@ use self::figures::{Report, Step};
 use self::kinds::Kind;
 pub use self::options::{ClientsOptions, Mix};
 use crate::output::OutputFile;
-use crate::tpch::{generate, names};
+use crate::suites::{Suite, generate, names};
 use crate::{Error, Outcome};
 
 /// One query of one client.
@@ -54,13 +54,13 @@ pub async fn run(
     data_dir: PathBuf,
 ) -> Result<Outcome, Error> {
     let place = options.place(&data_dir)?;
-    generate::ensure_at(&place, options.scale).await?;
+    generate::ensure_at(Suite::Tpch, &place, options.scale).await?;
     let json = options.json.as_deref().map(OutputFile::create).transpose()?;
     let most = options.clients.iter().copied().max().unwrap_or(0);
     let connections = try_join_all((0..most).map(|_| connect())).await;
     let clients = connections.map_err(|error| Error::Invalid(format!("{most} clients cannot connect: {error}")))?;
     for client in &clients {
-        names::prepare(client, &place, options.scale, options.mode).await?;
+        names::prepare(Suite::Tpch, client, &place, options.scale, options.mode).await?;
     }
     let clients: Vec<_> = clients.into_iter().map(Arc::new).collect();
     let mut report = Report::new(&options);

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use super::kinds::Kind;
 use crate::Error;
-use crate::tpch::{Mode, Place, parse_scale};
+use crate::suites::{Mode, Place, Suite, parse_scale};
 
 /// Ask from many connections at once: throughput, and how long small queries take beside large ones.
 #[derive(Debug, Clone, clap::Args)]
@@ -40,7 +40,7 @@ pub struct ClientsOptions {
 
 impl ClientsOptions {
     pub(super) fn place(&self, data_dir: &Path) -> Result<Place, Error> {
-        Place::of(self.data.as_deref(), self.scale, data_dir)
+        Place::of(Suite::Tpch, self.data.as_deref(), self.scale, data_dir)
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use benchmarks::Outcome;
 use benchmarks::clients::{self, ClientsOptions};
-use benchmarks::tpch::{self, Mode, TpchOptions};
+use benchmarks::suites::{self, Mode, Suite, SuiteOptions};
 use clap::Parser;
 use client::Client;
 use local_cluster::{ClusterOptions, LocalCluster};
@@ -13,17 +13,17 @@ use local_cluster::{ClusterOptions, LocalCluster};
 #[derive(clap::Parser)]
 struct Command {
     #[command(flatten)]
-    options: TpchOptions,
+    options: SuiteOptions,
 }
 
-fn options(arguments: &str) -> Result<TpchOptions, clap::Error> {
+fn options(arguments: &str) -> Result<SuiteOptions, clap::Error> {
     let arguments = std::iter::once("tpch").chain(arguments.split_whitespace());
     Ok(Command::try_parse_from(arguments)?.options)
 }
 
-async fn run(cluster: &LocalCluster, options: TpchOptions, data_dir: &Path) -> Result<Outcome, Box<dyn Error>> {
+async fn run(cluster: &LocalCluster, options: SuiteOptions, data_dir: &Path) -> Result<Outcome, Box<dyn Error>> {
     let client = Client::connect_stream(cluster.connect()?).await?;
-    Ok(tpch::run(options, client, data_dir.to_owned()).await?)
+    Ok(suites::run(Suite::Tpch, options, client, data_dir.to_owned()).await?)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -71,6 +71,22 @@ async fn a_report_holds_every_run_of_every_engine() {
     assert!(report["engines"][1]["geometric_mean_ratio"].as_f64().unwrap() > 0.0);
     assert!(report["machine"]["cores"].as_u64().unwrap() > 0);
     assert!(std::fs::read_to_string(&svg).unwrap().contains("q06 grappe"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_and_joins_are_asked_on_tables_of_their_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let cluster = LocalCluster::start(ClusterOptions::default()).await.unwrap();
+    let ask = async |arguments: &str| {
+        let client = Client::connect_stream(cluster.connect().unwrap()).await.unwrap();
+        suites::run(Suite::H2o, options(arguments).unwrap(), client, directory.path().to_owned()).await
+    };
+    let outcome = ask("--scale 0.001 --peers datafusion").await.unwrap();
+    assert_eq!(outcome, Outcome { queries: 15, failed: 0, wrong: 0 });
+    let error = ask("--scale 0.001 --queries 16").await.unwrap_err().to_string();
+    assert!(error.contains("no query 16"), "{error}");
+    let error = ask("--scale 0.001 --verify").await.unwrap_err().to_string();
+    assert!(error.contains("run duckdb or polars beside it"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,10 +10,10 @@ const DETAIL_CHARACTERS_MAX: usize = 300;
 
 /// Prints what the columns mean.
 pub(crate) fn header(report: &Report) -> Result<(), Error> {
-    let Report { scale, mode, reps, warmups, machine, data, .. } = report;
+    let Report { suite, scale, mode, reps, warmups, machine, data, .. } = report;
     let (cores, cpu) = (machine.cores, machine.cpu.as_deref().unwrap_or("unknown"));
     let memory = machine.memory_bytes.map_or_else(String::new, |bytes| format!(", memory {} GiB", bytes >> 30));
-    say(&format!("TPC-H at scale {scale}, mode {mode}, runs {reps} (after {warmups}), data in {data}"))?;
+    say(&format!("{suite} at scale {scale}, mode {mode}, runs {reps} (after {warmups}), data in {data}"))?;
     say(&format!("cores {cores} of {cpu}{memory}"))?;
     let versions: Vec<_> = report.engines.iter().map(|engine| format!("{} {}", engine.name, engine.version)).collect();
     say(&versions.join(" beside "))?;
@@ -116,7 +116,7 @@ fn shortened(detail: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tpch::report::tests::example;
+    use crate::suites::report::tests::example;
 
     #[test]
     fn a_peer_is_summed_up_with_what_was_left_out() {

@@ -14,9 +14,9 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use super::engines::{Answer, Refusal};
 use super::machine;
-use super::options::TpchOptions;
+use super::options::SuiteOptions;
+use super::suite::Suite;
 use super::table::{Table, WireColumn};
-use super::tables;
 use crate::Error;
 
 /// Isolated: neither the working directory nor PYTHON* variables change what is imported.
@@ -24,7 +24,7 @@ const ARGUMENTS: &[&str] = &["-I", "-c", include_str!("../../peers/peer.py")];
 
 /// How long a peer may take for one query.
 const REPLY_SECONDS_MAX: u64 = 600;
-/// How long a reply may be; the answers of TPC-H take a few megabytes at any scale.
+/// How long a reply may be; answers take a few megabytes at any scale.
 const REPLY_BYTES_MAX: u64 = 1 << 30;
 
 /// An engine in a Python process.
@@ -64,8 +64,13 @@ enum Reply {
 
 impl PythonPeer {
     /// Starts the engine of this name on the tables in a directory.
-    pub(crate) async fn start(name: &'static str, python: &Path, directory: &Path) -> Result<Self, Error> {
-        let setup = json!({ "engine": name, "threads": machine::cores(), "tables": files(directory)? });
+    pub(crate) async fn start(
+        name: &'static str,
+        python: &Path,
+        suite: Suite,
+        directory: &Path,
+    ) -> Result<Self, Error> {
+        let setup = json!({ "engine": name, "threads": machine::cores(), "tables": files(suite, directory)? });
         let launch = Launch { program: python.to_owned(), arguments: ARGUMENTS, setup };
         Self::launch(name, launch).await.map_err(|why| {
             Error::Invalid(format!(
@@ -170,7 +175,7 @@ impl Process {
 }
 
 /// The Python to run peers with: the one that was asked for, or that of the environment beside the target directory.
-pub(crate) fn find(options: &TpchOptions) -> Result<PathBuf, Error> {
+pub(crate) fn find(options: &SuiteOptions) -> Result<PathBuf, Error> {
     let python = match &options.peer_python {
         Some(python) => python.clone(),
         None => default_python()?,
@@ -192,10 +197,10 @@ fn default_python() -> Result<PathBuf, Error> {
 }
 
 /// The files of each table.
-fn files(directory: &Path) -> Result<Value, Error> {
+fn files(suite: Suite, directory: &Path) -> Result<Value, Error> {
     let mut files = serde_json::Map::new();
-    for table in tables::Table::ALL {
-        files.insert(table.name().to_owned(), parquet_files(&directory.join(table.name()))?.into());
+    for table in suite.tables() {
+        files.insert((*table).to_owned(), parquet_files(&directory.join(table))?.into());
     }
     Ok(files.into())
 }

@@ -20,32 +20,32 @@ use parquet::file::writer::SerializedFileWriter;
 
 use super::Place;
 use super::layout::{self, FileEntry, FilePlan, Found, LOCK, Manifest};
-use super::tables::{Table, TablePart};
+use super::suite::{Suite, TablePart};
 use crate::Error;
 
 /// Makes the data of this scale if their place is a directory, unless they are there already.
-pub(crate) async fn ensure_at(place: &Place, scale: f64) -> Result<(), Error> {
+pub(crate) async fn ensure_at(suite: Suite, place: &Place, scale: f64) -> Result<(), Error> {
     match place {
-        Place::Directory { path, .. } => ensure(scale, path).await,
+        Place::Directory { path, .. } => ensure(suite, scale, path).await,
         Place::Url(_) => Ok(()),
     }
 }
 
 /// Makes the data of this scale in `directory`, unless they are there already.
-pub(crate) async fn ensure(scale: f64, directory: &Path) -> Result<(), Error> {
-    if layout::inspect(directory, scale)? == Found::Complete {
+pub(crate) async fn ensure(suite: Suite, scale: f64, directory: &Path) -> Result<(), Error> {
+    if layout::inspect(suite, directory, scale)? == Found::Complete {
         return Ok(());
     }
     fs::create_dir_all(directory).map_err(Error::file("create", directory))?;
     let _lock = lock(directory).await?;
     // Another run may have made them while this one waited.
-    if layout::inspect(directory, scale)? == Found::Complete {
+    if layout::inspect(suite, directory, scale)? == Found::Complete {
         return Ok(());
     }
-    clear(directory)?;
-    Manifest::started(scale).write(directory)?;
-    let files = write_files(scale, directory).await?;
-    Manifest::completed(scale, files).write(directory)
+    clear(suite, directory)?;
+    Manifest::started(suite, scale).write(directory)?;
+    let files = write_files(suite, scale, directory).await?;
+    Manifest::completed(suite, scale, files).write(directory)
 }
 
 async fn lock(directory: &Path) -> Result<File, Error> {
@@ -59,9 +59,9 @@ async fn lock(directory: &Path) -> Result<File, Error> {
 }
 
 /// Removes what an interrupted run left: only the directories of the tables, whose manifest has been seen.
-fn clear(directory: &Path) -> Result<(), Error> {
-    for table in Table::ALL {
-        let path = directory.join(table.name());
+fn clear(suite: Suite, directory: &Path) -> Result<(), Error> {
+    for table in suite.tables() {
+        let path = directory.join(table);
         if path.exists() {
             fs::remove_dir_all(&path).map_err(Error::file("remove", &path))?;
         }
@@ -70,8 +70,8 @@ fn clear(directory: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-async fn write_files(scale: f64, directory: &Path) -> Result<Vec<FileEntry>, Error> {
-    let plans = layout::plan(scale);
+async fn write_files(suite: Suite, scale: f64, directory: &Path) -> Result<Vec<FileEntry>, Error> {
+    let plans = layout::plan(suite, scale);
     let bar = progress_bar(&plans);
     // One more than there are cores: they go on encoding while the oldest part is written.
     let parallel = std::thread::available_parallelism().map_or(1, usize::from) + 1;
@@ -113,9 +113,8 @@ struct EncodedGroup {
 }
 
 fn encode(part: TablePart, scale: f64) -> Result<EncodedGroup, Error> {
-    try_encode(part, scale).map_err(|error| {
-        Error::Internal(format!("could not encode {} part {}: {error}", part.table.name(), part.number))
-    })
+    try_encode(part, scale)
+        .map_err(|error| Error::Internal(format!("could not encode {} part {}: {error}", part.table, part.number)))
 }
 
 fn try_encode(part: TablePart, scale: f64) -> Result<EncodedGroup, ParquetError> {
@@ -214,15 +213,15 @@ mod tests {
     #[tokio::test]
     async fn complete_data_are_used_again_and_incomplete_ones_are_made_again() {
         let directory = tempfile::tempdir().unwrap();
-        ensure(SCALE, directory.path()).await.unwrap();
+        ensure(Suite::Tpch, SCALE, directory.path()).await.unwrap();
         let path = file(directory.path());
         let (made, whole) = (fs::metadata(&path).unwrap().modified().unwrap(), fs::read(&path).unwrap());
-        ensure(SCALE, directory.path()).await.unwrap();
+        ensure(Suite::Tpch, SCALE, directory.path()).await.unwrap();
         assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), made);
 
         fs::write(&path, "interrupted").unwrap();
         fs::write(directory.path().join("lineitem/part-0002.parquet.partial"), "interrupted").unwrap();
-        ensure(SCALE, directory.path()).await.unwrap();
+        ensure(Suite::Tpch, SCALE, directory.path()).await.unwrap();
         assert_eq!(fs::read(&path).unwrap(), whole);
         assert_eq!(fs::read_dir(directory.path().join("lineitem")).unwrap().count(), 1);
     }
@@ -230,15 +229,16 @@ mod tests {
     #[tokio::test]
     async fn two_runs_at_once_leave_one_whole_set() {
         let directory = tempfile::tempdir().unwrap();
-        let (a, b) = tokio::join!(ensure(SCALE, directory.path()), ensure(SCALE, directory.path()));
+        let (a, b) =
+            tokio::join!(ensure(Suite::Tpch, SCALE, directory.path()), ensure(Suite::Tpch, SCALE, directory.path()));
         a.and(b).unwrap();
-        assert_eq!(layout::inspect(directory.path(), SCALE).unwrap(), Found::Complete);
+        assert_eq!(layout::inspect(Suite::Tpch, directory.path(), SCALE).unwrap(), Found::Complete);
     }
 
     #[tokio::test]
     async fn a_directory_that_cannot_be_made_is_named() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let error = ensure(SCALE, &file.path().join("data")).await.unwrap_err().to_string();
+        let error = ensure(Suite::Tpch, SCALE, &file.path().join("data")).await.unwrap_err().to_string();
         assert!(error.contains(&file.path().display().to_string()), "{error}");
     }
 }

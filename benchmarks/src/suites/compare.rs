@@ -39,6 +39,18 @@ pub(crate) fn difference(
     comparison.key_difference().or_else(|| comparison.row_difference())
 }
 
+/// The output columns that a query sorts by, in that order.
+pub(crate) fn sort_columns(sql: &str) -> Vec<&str> {
+    let Some((_, order)) = sql.rsplit_once("order by\n") else { return Vec::new() };
+    let order = order.split_once("\nlimit ").map_or(order, |(order, _)| order);
+    order.split(',').filter_map(|key| key.split_whitespace().next()).collect()
+}
+
+/// The most rows that a query may give.
+pub(crate) fn limit(sql: &str) -> Option<usize> {
+    sql.rsplit_once("\nlimit ")?.1.trim().parse().ok()
+}
+
 /// How two cells of one column are compared.
 #[derive(Debug, Clone, Copy)]
 enum Rule {
@@ -140,7 +152,7 @@ fn same_cell(expected: &str, actual: &str, rule: Rule) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tpch::queries;
+    use crate::suites::Suite;
 
     const ANSWER: &str = "name:text,day:date,count:int,total:decimal,share:float\n\
         a,1995-01-01,3,10.50,0.25\n\
@@ -160,6 +172,19 @@ mod tests {
 
     fn set(row: usize, column: usize, value: &str) -> impl FnOnce(&mut Table) {
         move |table| table.rows[row][column] = Some(value.to_owned())
+    }
+
+    #[test]
+    fn sort_keys_and_limits_are_read_from_the_text() {
+        let sql = |number| Suite::Tpch.sql(number, 1.0).unwrap();
+        assert_eq!(sort_columns(&sql(2)), ["s_acctbal", "n_name", "s_name", "p_partkey"]);
+        assert_eq!(sort_columns(&sql(6)), [""; 0]);
+        assert_eq!(limit(&sql(2)), Some(100));
+        assert_eq!(limit(&sql(1)), None);
+        let limited = (1..=Suite::Tpch.queries()).filter(|&n| limit(&sql(n)).is_some()).collect::<Vec<_>>();
+        assert_eq!(limited, [2, 3, 10, 18, 21]);
+        let unsorted = (1..=Suite::Tpch.queries()).filter(|&n| sort_columns(&sql(n)).is_empty()).collect::<Vec<_>>();
+        assert_eq!(unsorted, [6, 14, 17, 19]);
     }
 
     #[test]
@@ -239,13 +264,13 @@ mod tests {
     #[test]
     fn every_answer_can_be_read_and_passes_its_own_rules() {
         for scale in [0.01, 0.1, 1.0] {
-            for number in 1..=queries::COUNT {
-                let sql = queries::sql(number, scale).unwrap();
-                let keys = queries::sort_columns(&sql);
-                let expected = Table::from_answer(queries::answer(number, scale).unwrap()).unwrap();
+            for number in 1..=Suite::Tpch.queries() {
+                let sql = Suite::Tpch.sql(number, scale).unwrap();
+                let keys = sort_columns(&sql);
+                let expected = Table::from_answer(Suite::Tpch.answer(number, scale).unwrap()).unwrap();
                 let mut actual = expected.clone();
-                actual.rows.truncate(queries::limit(&sql).unwrap_or(usize::MAX));
-                let of = |actual: &Table| difference(&expected, actual, &keys, queries::limit(&sql));
+                actual.rows.truncate(limit(&sql).unwrap_or(usize::MAX));
+                let of = |actual: &Table| difference(&expected, actual, &keys, limit(&sql));
                 assert_eq!(of(&actual), None, "query {number} at {scale}");
                 actual.rows[0][0] = Some("altered".into());
                 assert!(of(&actual).is_some(), "query {number} at {scale}");

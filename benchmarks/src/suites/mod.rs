@@ -1,9 +1,10 @@
-//! TPC-H: 22 questions of a wholesale supplier, at any scale.
+//! Suites: questions about generated tables, asked of Grappe and of other engines on the same files.
 //!
 //! The life of a run:
-//! 1. `options` says where the data are; `generate` makes them there by the files of `layout`, from `tables`.
+//! 1. `options` says where the data are; `generate` makes them there by the files of `layout`, from the tables of a
+//!    `suite`, such as `tpch`.
 //! 2. `names` tells the coordinator the tables and the execution mode.
-//! 3. `measure` runs each of `queries` on the `engines`, one of which may be a `python` process, and compares with the
+//! 3. `measure` runs each of its queries on the `engines`, one of which may be a `python` process, and compares with the
 //!    answers by the rules of `compare`.
 //! 4. `report` gathers what was found, and on what `machine`; `print` says it line by line, `picture` draws it, and
 //!    `output` files take it.
@@ -11,6 +12,7 @@
 mod compare;
 mod engines;
 pub(crate) mod generate;
+mod h2o;
 mod layout;
 mod machine;
 mod measure;
@@ -19,10 +21,10 @@ mod options;
 mod picture;
 mod print;
 mod python;
-mod queries;
 mod report;
+mod suite;
 mod table;
-mod tables;
+mod tpch;
 
 use std::path::{Path, PathBuf};
 
@@ -30,10 +32,10 @@ use client::Client;
 
 use self::engines::Engine;
 use self::measure::Plan;
-pub use self::options::{Mode, Peer, QueryList, TpchOptions};
+pub use self::options::{Mode, Peer, QueryList, SuiteOptions};
 pub(crate) use self::options::{Place, parse_scale};
 use self::report::Report;
-pub(crate) use self::tables::Table;
+pub use self::suite::Suite;
 use crate::output::OutputFile;
 use crate::{Error, Outcome};
 
@@ -43,40 +45,41 @@ use crate::{Error, Outcome};
 ///
 /// # Errors
 /// [`Error::File`] when the directory cannot be written, [`Error::Invalid`] when it holds something else.
-pub async fn generate(options: &TpchOptions, data_dir: &Path) -> Result<Option<PathBuf>, Error> {
-    let place = options.place(data_dir)?;
-    generate::ensure_at(&place, options.scale).await?;
+pub async fn generate(suite: Suite, options: &SuiteOptions, data_dir: &Path) -> Result<Option<PathBuf>, Error> {
+    let place = options.place(suite, data_dir)?;
+    generate::ensure_at(suite, &place, options.scale).await?;
     match place {
         Place::Directory { path, .. } => Ok(Some(path)),
         Place::Url(_) => Ok(None),
     }
 }
 
-/// Runs the benchmark against the coordinator of `client`, and prints its findings on standard output.
+/// Runs a suite against the coordinator of `client`, and prints its findings on standard output.
 ///
 /// The session of `client` keeps the execution mode and default schema that the run sets.
 ///
 /// # Errors
 /// When the run cannot be prepared or reported. A query that fails or answers wrongly is counted in the [`Outcome`].
-pub async fn run(options: TpchOptions, client: Client, data_dir: PathBuf) -> Result<Outcome, Error> {
-    let verify = options.verifies()?;
-    let place = options.place(&data_dir)?;
+pub async fn run(suite: Suite, options: SuiteOptions, client: Client, data_dir: PathBuf) -> Result<Outcome, Error> {
+    let queries = options.queries(suite)?;
+    let verify = options.verifies(suite)?;
+    let place = options.place(suite, &data_dir)?;
     if !options.generate_only {
         engines::check_peers(&options, &place)?;
     }
-    generate(&options, &data_dir).await?;
+    generate(suite, &options, &data_dir).await?;
     if options.generate_only {
         return Ok(Outcome::default());
     }
     let json = options.json.as_deref().map(OutputFile::create).transpose()?;
     let svg = options.svg.as_deref().map(OutputFile::create).transpose()?;
-    names::prepare(&client, &place, options.scale, options.mode).await?;
+    names::prepare(suite, &client, &place, options.scale, options.mode).await?;
     let mut engines = vec![Engine::Grappe(client)];
-    engines.extend(Engine::peers(&options, &place).await?);
-    let plan = Plan { scale: options.scale, reps: options.reps, warmups: options.warmups, verify };
-    let mut report = Report::new(&options, &place, &engines);
+    engines.extend(Engine::peers(suite, &options, &place).await?);
+    let plan = Plan { suite, scale: options.scale, reps: options.reps, warmups: options.warmups, verify };
+    let mut report = Report::new(suite, &options, &place, &engines);
     print::header(&report)?;
-    for &number in options.queries.numbers() {
+    for &number in &queries {
         report.add(measure::measure(number, &mut engines, &plan).await);
         print::last_query(&report)?;
     }
@@ -85,5 +88,5 @@ pub async fn run(options: TpchOptions, client: Client, data_dir: PathBuf) -> Res
     json.map_or(Ok(()), |file| file.write(&report.to_json()?))?;
     svg.map_or(Ok(()), |file| file.write(&picture::draw(&report)))?;
     let (failed, wrong) = report.faults();
-    Ok(Outcome { queries: options.queries.numbers().len(), failed, wrong })
+    Ok(Outcome { queries: queries.len(), failed, wrong })
 }

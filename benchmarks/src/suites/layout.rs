@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::tables::{Table, TablePart};
+use super::suite::{Suite, TablePart};
 use crate::Error;
 
 /// Row groups a large table is split into at least: work for a few cores at scale 1.
@@ -61,32 +61,32 @@ pub(crate) enum Found {
 }
 
 /// The files of all tables at this scale.
-pub(crate) fn plan(scale: f64) -> Vec<FilePlan> {
-    Table::ALL.into_iter().flat_map(|table| plan_table(table, scale)).collect()
+pub(crate) fn plan(suite: Suite, scale: f64) -> Vec<FilePlan> {
+    suite.tables().iter().flat_map(|table| plan_table(suite, table, scale)).collect()
 }
 
-fn plan_table(table: Table, scale: f64) -> Vec<FilePlan> {
-    let rows = table.rows(scale).max(1);
+fn plan_table(suite: Suite, table: &'static str, scale: f64) -> Vec<FilePlan> {
+    let rows = suite.rows(table, scale).max(1);
     let group_rows = (rows / ROW_GROUPS_MIN).clamp(ROW_GROUP_ROWS_MIN, ROW_GROUP_ROWS_MAX);
     let count = i32::try_from(rows.div_ceil(group_rows)).unwrap_or(i32::MAX);
-    let parts: Vec<_> = (1..=count).map(|number| TablePart { table, number, count }).collect();
+    let parts: Vec<_> = (1..=count).map(|number| TablePart { suite, table, number, count }).collect();
     let files = parts.chunks(FILE_ROW_GROUPS_MAX as usize).enumerate();
     files
         .map(|(index, parts)| FilePlan {
-            path: Path::new(table.name()).join(format!("part-{:04}.parquet", index + 1)),
+            path: Path::new(table).join(format!("part-{:04}.parquet", index + 1)),
             parts: parts.to_vec(),
         })
         .collect()
 }
 
 impl Manifest {
-    pub(crate) fn started(scale: f64) -> Self {
-        let benchmark = "tpch".to_owned();
+    pub(crate) fn started(suite: Suite, scale: f64) -> Self {
+        let benchmark = suite.name().to_owned();
         Self { benchmark, layout_version: LAYOUT_VERSION, scale, complete: false, files: Vec::new() }
     }
 
-    pub(crate) fn completed(scale: f64, files: Vec<FileEntry>) -> Self {
-        Self { complete: true, files, ..Self::started(scale) }
+    pub(crate) fn completed(suite: Suite, scale: f64, files: Vec<FileEntry>) -> Self {
+        Self { complete: true, files, ..Self::started(suite, scale) }
     }
 
     /// Writes the manifest in one step: a reader sees the old one or the new one.
@@ -105,18 +105,20 @@ impl Manifest {
 }
 
 /// Looks what `directory` holds, and refuses to touch what this benchmark did not make.
-pub(crate) fn inspect(directory: &Path, scale: f64) -> Result<Found, Error> {
+pub(crate) fn inspect(suite: Suite, directory: &Path, scale: f64) -> Result<Found, Error> {
     let path = directory.join(MANIFEST);
     let manifest = match fs::read_to_string(&path) {
         Ok(text) => serde_json::from_str::<Manifest>(&text).map_err(Error::file("understand", &path))?,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return inspect_unmarked(directory),
         Err(error) => return Err(Error::file("read", &path)(error)),
     };
-    if manifest.scale != scale {
+    if (manifest.benchmark.as_str(), manifest.scale) != (suite.name(), scale) {
         return Err(Error::Invalid(format!(
-            "{} holds TPC-H at scale {}, not {scale}: name another directory with --data",
+            "{} holds {} at scale {}, not {} at scale {scale}: name another directory with --data",
             directory.display(),
-            manifest.scale
+            manifest.benchmark,
+            manifest.scale,
+            suite.name()
         )));
     }
     Ok(if manifest.holds_all_files(directory) { Found::Complete } else { Found::Replaceable })
@@ -152,10 +154,10 @@ mod tests {
     #[test]
     fn parts_of_a_table_are_each_in_one_file_in_order() {
         for scale in [0.001, 0.1, 1.0, 30.0] {
-            let files = plan(scale);
-            for table in Table::ALL {
+            let files = plan(Suite::Tpch, scale);
+            for table in Suite::Tpch.tables() {
                 let parts: Vec<_> =
-                    files.iter().flat_map(|file| &file.parts).filter(|part| part.table == table).collect();
+                    files.iter().flat_map(|file| &file.parts).filter(|part| part.table == *table).collect();
                 let numbers: Vec<_> = parts.iter().map(|part| part.number).collect();
                 assert_eq!(numbers, (1..=parts[0].count).collect::<Vec<_>>(), "{table:?} at {scale}");
             }
@@ -164,7 +166,7 @@ mod tests {
 
     #[test]
     fn files_grow_in_number_with_the_scale() {
-        let lineitem = |scale| plan(scale).iter().filter(|file| file.path.starts_with("lineitem")).count();
+        let lineitem = |scale| plan(Suite::Tpch, scale).iter().filter(|file| file.path.starts_with("lineitem")).count();
         assert_eq!((lineitem(0.01), lineitem(1.0), lineitem(10.0), lineitem(100.0)), (1, 1, 8, 75));
     }
 
@@ -172,29 +174,31 @@ mod tests {
     fn a_directory_is_complete_only_with_every_file_at_its_full_size() {
         let directory = tempfile::tempdir().unwrap();
         let at = directory.path();
-        assert_eq!(inspect(at, 1.0).unwrap(), Found::Replaceable);
+        assert_eq!(inspect(Suite::Tpch, at, 1.0).unwrap(), Found::Replaceable);
         fs::write(at.join("a.parquet"), b"1234").unwrap();
-        Manifest::completed(1.0, vec![entry("a.parquet", 4)]).write(at).unwrap();
-        assert_eq!(inspect(at, 1.0).unwrap(), Found::Complete);
+        Manifest::completed(Suite::Tpch, 1.0, vec![entry("a.parquet", 4)]).write(at).unwrap();
+        assert_eq!(inspect(Suite::Tpch, at, 1.0).unwrap(), Found::Complete);
         fs::write(at.join("a.parquet"), b"123").unwrap();
-        assert_eq!(inspect(at, 1.0).unwrap(), Found::Replaceable);
-        Manifest::started(1.0).write(at).unwrap();
-        assert_eq!(inspect(at, 1.0).unwrap(), Found::Replaceable);
+        assert_eq!(inspect(Suite::Tpch, at, 1.0).unwrap(), Found::Replaceable);
+        Manifest::started(Suite::Tpch, 1.0).write(at).unwrap();
+        assert_eq!(inspect(Suite::Tpch, at, 1.0).unwrap(), Found::Replaceable);
     }
 
     #[test]
     fn foreign_directories_are_left_alone() {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("mine.txt"), "x").unwrap();
-        let error = inspect(directory.path(), 1.0).unwrap_err().to_string();
+        let error = inspect(Suite::Tpch, directory.path(), 1.0).unwrap_err().to_string();
         assert!(error.contains("is not empty") && error.contains("--data"), "{error}");
     }
 
     #[test]
     fn another_scale_is_refused() {
         let directory = tempfile::tempdir().unwrap();
-        Manifest::started(10.0).write(directory.path()).unwrap();
-        let error = inspect(directory.path(), 1.0).unwrap_err().to_string();
-        assert!(error.contains("scale 10, not 1"), "{error}");
+        Manifest::started(Suite::Tpch, 10.0).write(directory.path()).unwrap();
+        let error = inspect(Suite::Tpch, directory.path(), 1.0).unwrap_err().to_string();
+        assert!(error.contains("tpch at scale 10, not tpch at scale 1"), "{error}");
+        let error = inspect(Suite::H2o, directory.path(), 10.0).unwrap_err().to_string();
+        assert!(error.contains("not h2o"), "{error}");
     }
 }

@@ -3,22 +3,22 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::queries;
+use super::suite::Suite;
 use crate::Error;
 
-/// Run TPC-H: make the data, run the 22 queries, verify the answers, report the times.
+/// Run a suite: make the data, run the queries, verify the answers, report the times.
 #[derive(Debug, Clone, clap::Args)]
-pub struct TpchOptions {
-    /// Scale factor: 1 is about 1 GB of text, 330 MB of Parquet
+pub struct SuiteOptions {
+    /// Scale factor: 1 is about 1 GB of text, which is 330 MB of Parquet in TPC-H, and 10 million rows in H2O
     #[arg(long, value_name = "SF", default_value_t = 1.0, value_parser = parse_scale)]
     pub scale: f64,
     /// Directory of the data, made if they are not there; or a URL that the server can read, where they are already
-    /// [default: bench/tpch-sf<SF> in the data directory]
+    /// [default: bench/<SUITE>-sf<SF> in the data directory]
     #[arg(long, value_name = "DIR")]
     pub data: Option<String>,
-    /// Queries to run, such as 1,5-9
-    #[arg(long, value_name = "LIST", default_value = "1-22")]
-    pub queries: QueryList,
+    /// Queries to run, such as 1,5-9 [default: all]
+    #[arg(long, value_name = "LIST")]
+    pub queries: Option<QueryList>,
     /// Execution mode to ask for
     #[arg(long, value_enum, default_value_t = Mode::Auto)]
     pub mode: Mode,
@@ -34,8 +34,8 @@ pub struct TpchOptions {
     /// Draw the times to this file as SVG
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
-    /// Insist on comparing the answers with an independent engine's [default: where there are some, at scale 0.01, 0.1
-    /// and 1]
+    /// Insist on comparing the answers with an independent engine's: those that are stored, for TPC-H at scale 0.01, 0.1
+    /// and 1, or else those of the first of duckdb and polars that runs beside [default: if there are any]
     #[arg(long, overrides_with = "no_verify")]
     pub verify: bool,
     /// Do not compare the answers
@@ -90,16 +90,31 @@ pub(crate) enum Place {
     Url(String),
 }
 
-impl TpchOptions {
-    pub(crate) fn place(&self, data_dir: &Path) -> Result<Place, Error> {
-        Place::of(self.data.as_deref(), self.scale, data_dir)
+impl SuiteOptions {
+    pub(crate) fn place(&self, suite: Suite, data_dir: &Path) -> Result<Place, Error> {
+        Place::of(suite, self.data.as_deref(), self.scale, data_dir)
+    }
+
+    /// The numbers of the queries to run.
+    pub(crate) fn queries(&self, suite: Suite) -> Result<Vec<usize>, Error> {
+        let Some(QueryList(numbers)) = &self.queries else { return Ok((1..=suite.queries()).collect()) };
+        match numbers.iter().find(|number| **number > suite.queries()) {
+            Some(number) => {
+                let message = format!("{suite} has no query {number}: its last one is {}", suite.queries());
+                Err(Error::Invalid(message))
+            }
+            None => Ok(numbers.clone()),
+        }
     }
 
     /// Whether answers are compared; an error if they must be and there are none.
-    pub(crate) fn verifies(&self) -> Result<bool, Error> {
-        let has_answers = queries::answer(1, self.scale).is_some();
+    pub(crate) fn verifies(&self, suite: Suite) -> Result<bool, Error> {
+        let has_answers = suite.answer(1, self.scale).is_some() || self.peers.iter().any(|peer| peer.is_independent());
         if self.verify && !has_answers {
-            let message = format!("no answers to verify against at scale {}: use 0.01, 0.1 or 1", self.scale);
+            let message = format!(
+                "no answers to verify {suite} against at scale {}: run duckdb or polars beside it (--peers)",
+                self.scale
+            );
             return Err(Error::Invalid(message));
         }
         Ok(has_answers && !self.no_verify)
@@ -108,11 +123,11 @@ impl TpchOptions {
 
 impl Place {
     /// Where `data` says, or where a scale is by default.
-    pub(crate) fn of(data: Option<&str>, scale: f64, data_dir: &Path) -> Result<Self, Error> {
+    pub(crate) fn of(suite: Suite, data: Option<&str>, scale: f64, data_dir: &Path) -> Result<Self, Error> {
         let path = match data {
             Some(data) if data.contains("://") => return Ok(Self::Url(data.trim_end_matches('/').to_owned())),
             Some(data) => PathBuf::from(data),
-            None => data_dir.join("bench").join(format!("tpch-sf{scale}")),
+            None => data_dir.join("bench").join(format!("{}-sf{scale}", suite.name())),
         };
         let path = std::path::absolute(&path).map_err(Error::file("find", &path))?;
         Ok(Self::Directory { path, is_default: data.is_none() })
@@ -140,18 +155,17 @@ impl Peer {
         }
     }
 
+    /// Whether it shares no code with Grappe.
+    pub(crate) fn is_independent(self) -> bool {
+        self.is_python()
+    }
+
     /// Whether it runs in a Python process.
     pub(crate) fn is_python(self) -> bool {
         match self {
             Self::Datafusion => false,
             Self::Duckdb | Self::Polars => true,
         }
-    }
-}
-
-impl QueryList {
-    pub(crate) fn numbers(&self) -> &[usize] {
-        &self.0
     }
 }
 
@@ -173,9 +187,12 @@ impl FromStr for QueryList {
 }
 
 fn parse_number(text: &str) -> Result<usize, String> {
-    let number = text.trim().parse().ok().filter(|number| (1..=queries::COUNT).contains(number));
-    number.ok_or_else(|| format!("'{text}' is no query: use numbers from 1 to {}, as in 1,5-9", queries::COUNT))
+    let number = text.trim().parse().ok().filter(|number| (1..=QUERIES_MAX).contains(number));
+    number.ok_or_else(|| format!("'{text}' is no query: use numbers from 1, as in 1,5-9"))
 }
+
+/// No suite has as many.
+const QUERIES_MAX: usize = 1_000;
 
 pub(crate) fn parse_scale(text: &str) -> Result<f64, String> {
     let scale = text.parse().ok().filter(|scale: &f64| (SCALE_MIN..=SCALE_MAX).contains(scale));
@@ -196,7 +213,7 @@ mod tests {
         let list = |text: &str| text.parse::<QueryList>().map(|list| list.0);
         assert_eq!(list("1,5-7,6"), Ok(vec![1, 5, 6, 7]));
         assert_eq!(list("1-22").unwrap().len(), 22);
-        for wrong in ["", "0", "23", "5-", "9-5", "a"] {
+        for wrong in ["", "0", "1001", "5-", "9-5", "a"] {
             assert!(list(wrong).is_err(), "{wrong}");
         }
     }

@@ -2,13 +2,14 @@
 
 use serde::Serialize;
 
-use super::compare::difference;
+use super::compare::{self, difference};
 use super::engines::{Engine, Refusal};
-use super::queries;
+use super::suite::Suite;
 use super::table::Table;
 
 /// What is to be done with each query.
 pub(crate) struct Plan {
+    pub(crate) suite: Suite,
     pub(crate) scale: f64,
     pub(crate) reps: u32,
     pub(crate) warmups: u32,
@@ -41,9 +42,9 @@ pub(crate) enum Verdict {
     /// There is nothing to compare it with.
     #[default]
     Unchecked,
-    /// As the independent engine's.
+    /// As the stored answer, or as that of the independent engine that runs beside.
     Verified,
-    /// Not as the independent engine's.
+    /// Not as that.
     Different,
     /// There is no answer but an error.
     Failed,
@@ -94,41 +95,73 @@ impl Runs {
 pub(crate) async fn measure(number: usize, engines: &mut [Engine], plan: &Plan) -> Measured {
     let blank = |engine: &Engine| Runs { engine: engine.name(), ..Runs::default() };
     let mut runs: Vec<_> = engines.iter().map(blank).collect();
-    let sql = queries::sql(number, plan.scale).unwrap_or_default();
+    let sql = plan.suite.sql(number, plan.scale).unwrap_or_default();
+    let mut answers: Vec<Option<Table>> = engines.iter().map(|_| None).collect();
     for round in 0..plan.warmups + plan.reps {
         let is_timed = round >= plan.warmups;
         for turn in 0..engines.len() {
             // Who goes first changes, as the first finds the files less warm.
             let index = (turn + round as usize) % engines.len();
             if !runs[index].is_refused() {
-                run_once(&mut engines[index], &sql, is_timed, &mut runs[index], number, plan).await;
+                answers[index] = run_once(&mut engines[index], &sql, is_timed, &mut runs[index], number, plan).await;
             }
         }
+    }
+    if plan.verify && plan.suite.answer(number, plan.scale).is_none() {
+        verify_by_peer(&sql, engines, &answers, &mut runs);
     }
     Measured { query: number, engines: runs }
 }
 
-async fn run_once(engine: &mut Engine, sql: &str, is_timed: bool, runs: &mut Runs, number: usize, plan: &Plan) {
+async fn run_once(
+    engine: &mut Engine,
+    sql: &str,
+    is_timed: bool,
+    runs: &mut Runs,
+    number: usize,
+    plan: &Plan,
+) -> Option<Table> {
     let answer = match engine.answer(number, sql).await {
         Ok(answer) => answer,
-        Err(refusal) => return runs.refuse(refusal),
+        Err(refusal) => {
+            runs.refuse(refusal);
+            return None;
+        }
     };
     if is_timed {
         runs.seconds.push(answer.seconds);
     }
     runs.rows = Some(answer.table.rows.len());
     if plan.verify && runs.verdict != Verdict::Different {
-        (runs.verdict, runs.detail) = verify(number, sql, plan.scale, &answer.table);
+        (runs.verdict, runs.detail) = verify(number, sql, plan, &answer.table);
+    }
+    Some(answer.table)
+}
+
+/// The first engine that shares no code with Grappe and has an answer says what is right.
+fn verify_by_peer(sql: &str, engines: &[Engine], answers: &[Option<Table>], runs: &mut [Runs]) {
+    let judges = engines.iter().zip(answers).enumerate();
+    let mut judges = judges.filter_map(|(index, (engine, answer))| {
+        answer.as_ref().filter(|_| engine.is_independent()).map(|answer| (index, answer))
+    });
+    let Some((judge, expected)) = judges.next() else { return };
+    for (index, (runs, answer)) in runs.iter_mut().zip(answers).enumerate() {
+        let Some(actual) = answer.as_ref().filter(|_| index != judge) else { continue };
+        (runs.verdict, runs.detail) = compared(sql, expected, actual);
     }
 }
 
-fn verify(number: usize, sql: &str, scale: f64, actual: &Table) -> (Verdict, Option<String>) {
-    let Some(expected) = queries::answer(number, scale) else { return (Verdict::Unchecked, None) };
+fn verify(number: usize, sql: &str, plan: &Plan, actual: &Table) -> (Verdict, Option<String>) {
+    let Some(expected) = plan.suite.answer(number, plan.scale) else { return (Verdict::Unchecked, None) };
     let expected = match Table::from_answer(expected) {
         Ok(expected) => expected,
         Err(error) => return (Verdict::Different, Some(format!("the answer file cannot be read: {error}"))),
     };
-    match difference(&expected, actual, &queries::sort_columns(sql), queries::limit(sql)) {
+    compared(sql, &expected, actual)
+}
+
+fn compared(sql: &str, expected: &Table, actual: &Table) -> (Verdict, Option<String>) {
+    match difference(expected, actual, &compare::sort_columns(sql), compare::limit(sql)) {
         None => (Verdict::Verified, None),
         different => (Verdict::Different, different),
     }
@@ -137,8 +170,8 @@ fn verify(number: usize, sql: &str, scale: f64, actual: &Table) -> (Verdict, Opt
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tpch::generate;
-    use crate::tpch::options::Place;
+    use crate::suites::generate;
+    use crate::suites::options::Place;
 
     #[test]
     fn the_median_is_in_the_middle() {
@@ -161,11 +194,11 @@ mod tests {
     async fn the_peer_answers_every_query_as_the_answer_files_say() {
         let scale = 0.01;
         let directory = tempfile::tempdir().unwrap();
-        generate::ensure(scale, directory.path()).await.unwrap();
+        generate::ensure(Suite::Tpch, scale, directory.path()).await.unwrap();
         let place = Place::Directory { path: directory.path().to_owned(), is_default: false };
-        let mut engines = [Engine::datafusion(&place).await.unwrap()];
-        let plan = Plan { scale, reps: 1, warmups: 0, verify: true };
-        for number in 1..=queries::COUNT {
+        let mut engines = [Engine::datafusion(Suite::Tpch, &place).await.unwrap()];
+        let plan = Plan { suite: Suite::Tpch, scale, reps: 1, warmups: 0, verify: true };
+        for number in 1..=Suite::Tpch.queries() {
             let measured = measure(number, &mut engines, &plan).await;
             let runs = &measured.engines[0];
             assert_eq!(runs.verdict, Verdict::Verified, "query {number}: {:?}", runs.detail);

@@ -10,8 +10,9 @@ use datafusion::prelude::SessionContext;
 use futures::TryStreamExt;
 
 use super::names;
-use super::options::{Peer, Place, TpchOptions};
+use super::options::{Peer, Place, SuiteOptions};
 use super::python::{self, PythonPeer};
+use super::suite::Suite;
 use super::table::Table;
 use crate::Error;
 
@@ -43,14 +44,14 @@ type Batches = (SchemaRef, Vec<RecordBatch>);
 
 impl Engine {
     /// Starts the peers that were asked for, in that order.
-    pub(crate) async fn peers(options: &TpchOptions, place: &Place) -> Result<Vec<Self>, Error> {
+    pub(crate) async fn peers(suite: Suite, options: &SuiteOptions, place: &Place) -> Result<Vec<Self>, Error> {
         let mut peers = Vec::new();
         for &peer in &options.peers {
             peers.push(match peer {
-                Peer::Datafusion => Self::datafusion(place).await?,
+                Peer::Datafusion => Self::datafusion(suite, place).await?,
                 Peer::Duckdb | Peer::Polars => {
                     let python = python::find(options)?;
-                    let started = PythonPeer::start(peer.name(), &python, directory(peer, place)?).await?;
+                    let started = PythonPeer::start(peer.name(), &python, suite, directory(peer, place)?).await?;
                     Self::Python(Box::new(started))
                 }
             });
@@ -59,9 +60,9 @@ impl Engine {
     }
 
     /// Starts DataFusion in this process.
-    pub(crate) async fn datafusion(place: &Place) -> Result<Self, Error> {
+    pub(crate) async fn datafusion(suite: Suite, place: &Place) -> Result<Self, Error> {
         let context = SessionContext::new();
-        for statement in names::create_tables("", place) {
+        for statement in names::create_tables(suite, "", place) {
             let done = context.sql(&statement).await;
             done.map_err(|error| Error::Invalid(format!("datafusion refused `{statement}`: {error}")))?;
         }
@@ -74,6 +75,11 @@ impl Engine {
             Self::Datafusion(_) => Peer::Datafusion.name(),
             Self::Python(peer) => peer.name(),
         }
+    }
+
+    /// Whether its answers can be trusted to verify Grappe's.
+    pub(crate) fn is_independent(&self) -> bool {
+        matches!(self, Self::Python(_))
     }
 
     pub(crate) fn version(&self) -> &str {
@@ -95,7 +101,7 @@ impl Engine {
 }
 
 /// Refuses peers that could not be started, before anything is made.
-pub(crate) fn check_peers(options: &TpchOptions, place: &Place) -> Result<(), Error> {
+pub(crate) fn check_peers(options: &SuiteOptions, place: &Place) -> Result<(), Error> {
     for &peer in options.peers.iter().filter(|peer| peer.is_python()) {
         python::find(options)?;
         directory(peer, place)?;

@@ -86,9 +86,9 @@ fn group_width(report: &Report) -> f64 {
 }
 
 fn heading(report: &Report) -> String {
-    let Report { scale, mode, reps, machine, .. } = report;
+    let Report { suite, scale, mode, reps, machine, .. } = report;
     let cpu = machine.cpu.as_deref().unwrap_or("unknown");
-    let title = format!("TPC-H at scale {scale}, mode {mode}: seconds a query, median of {reps}; less is better");
+    let title = format!("{suite} at scale {scale}, mode {mode}: seconds a query, median of {reps}; less is better");
     let machine = escaped(&format!("{} cores of {cpu}, every engine on the same Parquet files", machine.cores));
     format!(
         r#"<title>{title}</title><text x="{LEFT}" y="20" font-size="14" font-weight="600">{title}</text><text x="{LEFT}" y="40">{machine}</text>"#
@@ -174,7 +174,7 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tpch::report::tests::example;
+    use crate::suites::report::tests::example;
 
     #[test]
     fn right_answers_are_bars_and_the_others_crosses() {

@@ -5,13 +5,16 @@ use serde::Serialize;
 use super::engines::Engine;
 use super::machine::Machine;
 use super::measure::{Measured, Runs, Verdict};
-use super::options::{Place, TpchOptions};
+use super::options::{Place, SuiteOptions};
+use super::suite::Suite;
 use crate::Error;
 
 /// Everything about a run.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     pub(crate) benchmark: &'static str,
+    #[serde(skip)]
+    pub(crate) suite: Suite,
     pub(crate) scale: f64,
     pub(crate) mode: &'static str,
     pub(crate) data: String,
@@ -62,7 +65,7 @@ pub(crate) struct QueryReport {
 
 impl Report {
     /// A report without queries.
-    pub(crate) fn new(options: &TpchOptions, place: &Place, engines: &[Engine]) -> Self {
+    pub(crate) fn new(suite: Suite, options: &SuiteOptions, place: &Place, engines: &[Engine]) -> Self {
         let data = match place {
             Place::Directory { path, .. } => path.display().to_string(),
             Place::Url(url) => url.clone(),
@@ -73,7 +76,8 @@ impl Report {
             comparison: Comparison::default(),
         };
         Self {
-            benchmark: "tpch",
+            benchmark: suite.name(),
+            suite,
             scale: options.scale,
             mode: options.mode.name(),
             data,
@@ -160,6 +164,7 @@ pub(crate) mod tests {
             |name, version: &str| EngineReport { name, version: version.to_owned(), comparison: Comparison::default() };
         let mut report = Report {
             benchmark: "tpch",
+            suite: Suite::Tpch,
             scale: 1.0,
             mode: "auto",
             data: "/data".to_owned(),
