@@ -141,21 +141,21 @@ async fn id_of(catalog: &dyn Catalog, name: &TableName) -> u64 {
     catalog.table(name).await.unwrap().map(|entry| entry.id).unwrap_or(u64::MAX / 2)
 }
 
+/// What came of each change, and what the catalog holds afterwards.
+macro_rules! then {
+    ($told:ident, $catalog:ident; $($change:expr;)*) => {$(
+        let outcome = told($change.await);
+        $told.push(format!("{}\n{outcome}\n{}", stringify!($change), contents($catalog).await));
+    )*};
+}
+
 /// Every change, when it is possible and when it is not, and what the catalog holds after each.
 async fn story(catalog: &dyn Catalog) -> Vec<String> {
     use TableKind::{Table, View};
     let (t, v, d) = (&name("public", "t"), &name("public", "v \"Ü\""), &name("S", "d"));
-    let elsewhere = SchemaName::new("C", "S");
-    let far = elsewhere.table("t");
     let (nowhere, nothing) = (&name("none", "t"), &name("public", "none"));
     let mut told_so_far = Vec::new();
-    macro_rules! then {
-        ($($change:expr;)*) => {$(
-            let outcome = told($change.await);
-            told_so_far.push(format!("{}\n{outcome}\n{}", stringify!($change), contents(catalog).await));
-        )*};
-    }
-    then! {
+    then! { told_so_far, catalog;
         catalog.create_schema(&in_schema("S"));
         catalog.create_schema(&in_schema("S"));
         catalog.comment_on_schema(&in_schema("S"), Some("a 'comment'"));
@@ -210,6 +210,17 @@ async fn story(catalog: &dyn Catalog) -> Vec<String> {
         catalog.comment_on_schema(&in_schema("public"), None);
         catalog.forget_location("file:///w/2/");
         catalog.create_schema(&in_schema("public"));
+    }
+    told_so_far
+}
+
+/// The same of several catalogs.
+async fn story_of_catalogs(catalog: &dyn Catalog) -> Vec<String> {
+    use TableKind::View;
+    let (t, elsewhere) = (&name("public", "t"), SchemaName::new("C", "S"));
+    let far = elsewhere.table("t");
+    let mut told_so_far = Vec::new();
+    then! { told_so_far, catalog;
         catalog.create_catalog("C");
         catalog.create_catalog("C");
         catalog.create_catalog(CATALOG);
@@ -240,11 +251,14 @@ async fn story(catalog: &dyn Catalog) -> Vec<String> {
 
 #[tokio::test]
 async fn it_behaves_as_the_catalog_in_memory_does() {
-    let expected = story(&MemoryCatalog::new()).await;
+    let memory = MemoryCatalog::new();
+    let expected = [story(&memory).await, story_of_catalogs(&memory).await].concat();
     for subject in Subject::all().await {
         let (catalog, other) = (subject.open().await, subject.open().await);
-        for (told, expected) in story(&catalog).await.into_iter().zip(&expected) {
-            assert_eq!(&told, expected, "{}", subject.place);
+        let told = [story(&catalog).await, story_of_catalogs(&catalog).await].concat();
+        assert_eq!(told.len(), expected.len());
+        for (told, expected) in told.iter().zip(&expected) {
+            assert_eq!(told, expected, "{}", subject.place);
         }
         assert_eq!(contents(&catalog).await, contents(&other).await);
         drop(catalog);
