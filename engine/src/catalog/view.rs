@@ -387,7 +387,10 @@ impl CatalogProviderList for Catalogs {
     }
 
     fn catalog(&self, name: &str) -> Option<Arc<dyn CatalogProvider>> {
-        Some(Arc::new(Schemas { view: Arc::clone(&self.view), catalog: name.to_owned() }))
+        // Without a listing, whether there is one shows when a table of it is asked for.
+        let listing = self.view.listing.as_ref();
+        let may_be = listing.is_none_or(|listing| listing.catalogs.iter().any(|known| known == name));
+        may_be.then(|| Arc::new(Schemas { view: Arc::clone(&self.view), catalog: name.to_owned() }) as _)
     }
 }
 

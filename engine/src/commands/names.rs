@@ -1,4 +1,5 @@
-//! Catalogs and schemas, USE, ALTER ... RENAME, ALTER VIEW ... AS and COMMENT ON: what the catalog says of tables, and not what they hold.
+//! Catalogs and schemas, USE, ALTER ... RENAME, ALTER VIEW ... AS and COMMENT ON: what the catalog says of tables, and not
+//! what they hold.
 
 use datafusion::catalog::information_schema::INFORMATION_SCHEMA;
 use datafusion::common::{SchemaReference, TableReference};

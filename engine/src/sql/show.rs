@@ -1,9 +1,10 @@
 //! `SHOW` for what DataFusion has no `SHOW` for: a query of the information schema.
 
+use datafusion::common::TableReference;
 use datafusion::sql::parser::{DFParser, Statement as Syntax};
 use datafusion::sql::sqlparser::ast::{
-    Ident, ShowStatementFilter, ShowStatementFilterPosition, ShowStatementIn, ShowStatementInParentType,
-    ShowStatementOptions, Statement as Ast, Value,
+    Ident, ShowCreateObject, ShowStatementFilter, ShowStatementFilterPosition, ShowStatementIn,
+    ShowStatementInParentType, ShowStatementOptions, Statement as Ast, Value,
 };
 
 use crate::sql::Names;
@@ -26,8 +27,15 @@ pub(crate) fn rewrite_show(syntax: &mut Syntax, names: Names) -> Result<()> {
         {
             tables(show_options, names, None)?
         }
-        Ast::ShowColumns { show_options, .. } if show_options.filter_position.is_some() => {
+        Ast::ShowColumns { show_options, .. }
+            if show_options.filter_position.is_some() || names_catalog(show_options) =>
+        {
             columns(show_options, names)?
+        }
+        Ast::ShowCreate { obj_type: ShowCreateObject::Table | ShowCreateObject::View, obj_name }
+            if obj_name.0.len() == PARTS_MAX =>
+        {
+            definition(&names.table(obj_name)?)
         }
         _ => return Ok(()),
     };
@@ -35,6 +43,24 @@ pub(crate) fn rewrite_show(syntax: &mut Syntax, names: Names) -> Result<()> {
         *syntax = rewritten;
     }
     Ok(())
+}
+
+/// Parts of a name that says its catalog. DataFusion looks into the information schema of the session's.
+const PARTS_MAX: usize = 3;
+
+fn names_catalog(options: &ShowStatementOptions) -> bool {
+    let parent = options.show_in.as_ref().and_then(|parent| parent.parent_name.as_ref());
+    parent.is_some_and(|name| name.0.len() == PARTS_MAX)
+}
+
+/// As DataFusion's `SHOW CREATE TABLE`, of a table in any catalog.
+fn definition(table: &TableReference) -> String {
+    let conditions: Vec<_> = [("table_schema", table.schema()), ("table_name", Some(table.table()))]
+        .into_iter()
+        .filter_map(|(column, name)| Some(equals(column, name?)))
+        .collect();
+    let shown = "table_catalog, table_schema, table_name, definition";
+    query(shown, table.catalog(), "views", &conditions, "table_name")
 }
 
 fn plain() -> ShowStatementOptions {
@@ -169,6 +195,12 @@ mod tests {
         ] {
             assert_eq!(shown(sql), wanted, "{sql}");
         }
+        let columns = shown("SHOW COLUMNS FROM g.s.t");
+        let from = "FROM \"g\".information_schema.columns WHERE table_name = 't' AND table_schema = 's' ORDER";
+        assert!(columns.contains(from), "{columns}");
+        let definition = shown("SHOW CREATE TABLE g.s.v");
+        let from = "FROM \"g\".information_schema.views WHERE table_schema = 's' AND table_name = 'v' ORDER";
+        assert!(definition.contains(from), "{definition}");
         let columns = shown("SHOW COLUMNS FROM s.t LIKE 'a%'");
         assert!(
             columns.contains("WHERE table_name = 't' AND table_schema = 's' AND column_name LIKE 'a%'"),
