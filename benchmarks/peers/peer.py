@@ -1,6 +1,6 @@
 """An engine beside Grappe in a benchmark: answers one query after the other, and says how long each took.
 
-The harness starts one process an engine (benchmarks/src/tpch/python.rs) and speaks lines of JSON with it:
+The harness starts one process an engine (benchmarks/src/suites/python.rs) and speaks lines of JSON with it:
 
     {"engine": "duckdb", "threads": 2, "tables": {"nation": ["/data/nation/part-0001.parquet"], ...}}
         -> {"version": "2.0.0"}
