@@ -54,10 +54,6 @@ struct Cancellable {
 }
 
 impl Work for Cancellable {
-    fn over(&self, _: &Arc<dyn ExecutionPlan>) -> Result<Self> {
-        Ok(self.clone())
-    }
-
     fn execute(
         &self,
         node: &Arc<dyn ExecutionPlan>,

@@ -67,10 +67,6 @@ impl Work for CheckedRead {
     /// Ballista would take a reader that it finds out and put it in place of this.
     const SHOWS_NODE: bool = false;
 
-    fn over(&self, _: &Arc<dyn ExecutionPlan>) -> Result<Self> {
-        Ok(self.clone())
-    }
-
     fn execute(
         &self,
         reader: &Arc<dyn ExecutionPlan>,

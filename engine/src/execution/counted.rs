@@ -44,7 +44,7 @@ pub(super) fn counted(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionP
 type Reservations = Arc<Mutex<HashMap<usize, Arc<MemoryReservation>>>>;
 
 /// Gives back what the window held when its stream is dropped.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct CountedWindow {
     /// The window over [`CountedInput`].
     window: Arc<dyn ExecutionPlan>,
@@ -88,16 +88,12 @@ impl Work for CountedWindow {
 }
 
 /// Counts what goes into a window.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct CountedInput {
     reservations: Reservations,
 }
 
 impl Work for CountedInput {
-    fn over(&self, _: &Arc<dyn ExecutionPlan>) -> Result<Self> {
-        Ok(Self { reservations: Arc::clone(&self.reservations) })
-    }
-
     fn execute(
         &self,
         input: &Arc<dyn ExecutionPlan>,

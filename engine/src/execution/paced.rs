@@ -96,10 +96,6 @@ enum Pace {
 struct Paced(Pace);
 
 impl Work for Paced {
-    fn over(&self, _: &Arc<dyn ExecutionPlan>) -> Result<Self> {
-        Ok(self.clone())
-    }
-
     fn execute(
         &self,
         node: &Arc<dyn ExecutionPlan>,

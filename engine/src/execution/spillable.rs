@@ -52,7 +52,7 @@ fn plain_type(data_type: &DataType) -> Option<DataType> {
 }
 
 /// What runs in place of a sort.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct PlainSort {
     /// Over plain columns and keys.
     sort: Arc<dyn ExecutionPlan>,

@@ -17,15 +17,17 @@ use datafusion::physical_plan::{
 };
 
 /// What runs in place of a node, or around it.
-pub trait Work: Debug + Send + Sync + Sized + 'static {
+pub trait Work: Clone + Debug + Send + Sync + 'static {
     /// Whether a downcast of the stand-in finds the node.
     const SHOWS_NODE: bool = true;
 
-    /// The same for `node`, which is the node over other children.
+    /// The same for `node`, which is the node over other children: itself, unless it holds something of the node.
     ///
     /// # Errors
     /// Those of making it.
-    fn over(&self, node: &Arc<dyn ExecutionPlan>) -> Result<Self>;
+    fn over(&self, _node: &Arc<dyn ExecutionPlan>) -> Result<Self> {
+        Ok(self.clone())
+    }
 
     /// The figures of the node.
     fn metrics(&self, node: &Arc<dyn ExecutionPlan>) -> Option<MetricsSet> {
