@@ -66,12 +66,14 @@ class Process:
         self.command = [*node.prefix, folder / "grappe", *arguments]
         self.log = folder / f"{name}.log"
         self.process = None
+        self.is_leaving = False
 
     def start(self):
         """Starts it; its line on standard output says when it is ready."""
         with self.log.open("a") as log:
             log.write(f"--- started at {time.strftime('%H:%M:%S')}\n")
             log.flush()
+            self.is_leaving = False
             self.process = subprocess.Popen(
                 self.command, stdout=subprocess.PIPE, stderr=log, text=True, env=self.environment
             )
@@ -106,6 +108,7 @@ class Process:
         return self.process is not None and self.process.poll() is None
 
     def signal(self, number):
+        self.is_leaving |= number == signal.SIGTERM
         self.process.send_signal(number)
 
     def kill(self):
@@ -117,6 +120,10 @@ class Process:
         if self.is_alive():
             self.signal(signal.SIGCONT)
             self.signal(signal.SIGTERM)
+        return self.wait_until_gone()
+
+    def wait_until_gone(self):
+        """Returns its exit status; it has been asked to end."""
         try:
             return self.process.wait(STOP_SECONDS_MAX)
         except subprocess.TimeoutExpired:
@@ -179,6 +186,9 @@ class Cluster:
 
     def start(self):
         """Starts what is not running, and returns when it is ready and all executors take tasks."""
+        for process in self.processes():
+            if process.is_leaving and process.is_alive():
+                process.wait_until_gone()
         if not self.server.is_alive():
             self.server.start()
             self.server.wait_ready()
