@@ -4,6 +4,7 @@
 
 mod culprit;
 mod directory;
+mod listed_again;
 mod options;
 mod pinned;
 mod registry;

@@ -18,6 +18,7 @@ use object_store::{ClientOptions, ObjectStore, RetryConfig};
 use url::{Position, Url};
 
 use crate::storage::directory::any_directory_url;
+use crate::storage::listed_again::ListedAgain;
 use crate::storage::roots::RootedStore;
 use crate::storage::{Secret, StorageOptions};
 use crate::{Error, ErrorKind};
@@ -84,7 +85,7 @@ impl StoreRegistry {
         for (key, value) in parsed::<AmazonS3ConfigKey>(&self.options.s3) {
             builder = builder.with_config(key, value);
         }
-        Ok(Arc::new(builder.build().map_err(|error| refused(url, &error))?))
+        Ok(self.listed_again(builder.build().map_err(|error| refused(url, &error))?))
     }
 
     fn gcs(&self, url: &Url) -> Result<Arc<dyn ObjectStore>, Error> {
@@ -95,7 +96,7 @@ impl StoreRegistry {
         for (key, value) in parsed::<GoogleConfigKey>(&self.options.gcs) {
             builder = builder.with_config(key, value);
         }
-        Ok(Arc::new(builder.build().map_err(|error| refused(url, &error))?))
+        Ok(self.listed_again(builder.build().map_err(|error| refused(url, &error))?))
     }
 
     fn azure(&self, url: &Url) -> Result<Arc<dyn ObjectStore>, Error> {
@@ -106,7 +107,7 @@ impl StoreRegistry {
         for (key, value) in parsed::<AzureConfigKey>(&self.options.azure) {
             builder = builder.with_config(key, value);
         }
-        Ok(Arc::new(builder.build().map_err(|error| refused(url, &error))?))
+        Ok(self.listed_again(builder.build().map_err(|error| refused(url, &error))?))
     }
 
     fn http(&self, url: &Url) -> Result<Arc<dyn ObjectStore>, Error> {
@@ -117,6 +118,10 @@ impl StoreRegistry {
             .build()
             .map_err(|error| refused(url, &error))?;
         Ok(Arc::new(store))
+    }
+
+    fn listed_again(&self, store: impl ObjectStore) -> Arc<dyn ObjectStore> {
+        Arc::new(ListedAgain::new(Arc::new(store), self.options.retries_max))
     }
 
     fn retry(&self) -> RetryConfig {
