@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::{Explain, LogicalPlan};
 
+use crate::catalog::gather_statistics;
 use crate::engine::Engine;
 use crate::execution::{Choice, Explained, Mode, PlainResult, Running, StartRequest};
 use crate::sql::{Effect, Statement};
@@ -24,6 +25,7 @@ impl Engine {
         if statement.effect() == Effect::Definition {
             return Ok(self.modes().local("it changes the session or the catalog"));
         }
+        gather_statistics(&statement.state, plan).await;
         self.modes().choose(&statement.state, plan).await
     }
 

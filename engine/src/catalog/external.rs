@@ -20,7 +20,8 @@ use futures::TryStreamExt;
 use object_store::ObjectMeta;
 
 use crate::catalog::ExternalTable;
-use crate::catalog::glob::{Glob, GlobTable, Location, listing_state};
+use crate::catalog::file_table::FileTable;
+use crate::catalog::glob::{Glob, Location, listing_state};
 use crate::execution::result_schema;
 use crate::storage::name_the_file;
 use crate::{Error, Result};
@@ -73,10 +74,7 @@ pub(crate) fn open_external(
         .with_definition(command.definition.clone())
         .with_constraints(command.constraints.clone())
         .with_column_defaults(command.column_defaults.clone());
-    Ok(match places.glob {
-        Some(glob) => Arc::new(GlobTable::new(glob, provider)),
-        None => Arc::new(provider),
-    })
+    Ok(Arc::new(FileTable::new(provider, places.glob)))
 }
 
 /// The addresses of a table.

@@ -11,16 +11,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::catalog::{ScanArgs, ScanResult, Session, TableProvider};
-use datafusion::common::Constraints;
-use datafusion::datasource::listing::{ListingTable, ListingTableUrl};
-use datafusion::error::{DataFusionError, Result as DataFusionResult};
+use datafusion::datasource::listing::ListingTableUrl;
+use datafusion::error::Result as DataFusionResult;
 use datafusion::execution::object_store::ObjectStoreRegistry;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{SessionState, SessionStateBuilder};
-use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
-use datafusion::physical_plan::ExecutionPlan;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use glob::{MatchOptions, Pattern};
@@ -117,73 +112,6 @@ impl Glob {
 impl Display for Glob {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
         Display::fmt(&self.pattern, f)
-    }
-}
-
-/// A table over the files that a pattern matches.
-#[derive(Debug)]
-pub(crate) struct GlobTable {
-    glob: Glob,
-    files: ListingTable,
-}
-
-impl GlobTable {
-    /// Those of `files` that `glob` matches.
-    pub(crate) fn new(glob: Glob, files: ListingTable) -> Self {
-        Self { glob, files }
-    }
-
-    /// The table over all files below the directory.
-    pub(crate) fn files(&self) -> &ListingTable {
-        &self.files
-    }
-}
-
-#[async_trait]
-impl TableProvider for GlobTable {
-    fn schema(&self) -> SchemaRef {
-        self.files.schema()
-    }
-
-    fn constraints(&self) -> Option<&Constraints> {
-        self.files.constraints()
-    }
-
-    fn table_type(&self) -> TableType {
-        self.files.table_type()
-    }
-
-    fn get_table_definition(&self) -> Option<&str> {
-        self.files.get_table_definition()
-    }
-
-    fn get_column_default(&self, column: &str) -> Option<&Expr> {
-        self.files.get_column_default(column)
-    }
-
-    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DataFusionResult<Vec<TableProviderFilterPushDown>> {
-        self.files.supports_filters_pushdown(filters)
-    }
-
-    async fn scan(
-        &self,
-        state: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        filters: &[Expr],
-        limit: Option<usize>,
-    ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
-        let arguments = ScanArgs::default()
-            .with_projection(projection.map(Vec::as_slice))
-            .with_filters(Some(filters))
-            .with_limit(limit);
-        Ok(self.scan_with_args(state, arguments).await?.into_inner())
-    }
-
-    async fn scan_with_args<'a>(&self, state: &dyn Session, arguments: ScanArgs<'a>) -> DataFusionResult<ScanResult> {
-        let Some(state) = state.as_any().downcast_ref::<SessionState>() else {
-            return Err(DataFusionError::from(Error::internal("a scan with a session of another kind")));
-        };
-        self.files.scan_with_args(&self.glob.narrow(state)?, arguments).await
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod entry;
 mod external;
+mod file_table;
 mod files;
 mod glob;
 mod information;
@@ -24,7 +25,7 @@ pub use entry::{
     TableKind, TableName, TableStatistics, TableSummary, View,
 };
 pub(crate) use external::resolve_external;
-pub(crate) use glob::GlobTable;
+pub(crate) use file_table::{FileTable, gather_statistics};
 pub use memory::MemoryCatalog;
 pub(crate) use memory::no_catalog;
 pub use memory_table::MemoryTable;

@@ -17,7 +17,7 @@ use datafusion::datasource::source_as_provider;
 use datafusion::datasource::{ViewTable, empty::EmptyTable};
 use datafusion::logical_expr::{DmlStatement, Expr, ExprSchemable, LogicalPlan, TableScan};
 
-use crate::catalog::GlobTable;
+use crate::catalog::FileTable;
 use crate::delta::DeltaProvider;
 use crate::functions::range::SeriesTable;
 use crate::sinks::RowsInto;
@@ -147,7 +147,7 @@ fn scan_refusal(scan: &TableScan) -> Option<String> {
 /// Tables whose scans an executor can decode, in as many parts as they have. DataFusion's own series loses its
 /// projection on the way, so it stays.
 fn is_shippable(provider: &dyn TableProvider) -> bool {
-    let files = provider.downcast_ref::<GlobTable>().map(GlobTable::files).or_else(|| provider.downcast_ref());
+    let files = provider.downcast_ref::<FileTable>().map(FileTable::files).or_else(|| provider.downcast_ref());
     match files {
         Some(files) => is_shippable_format(files),
         None => provider.is::<SeriesTable>() || provider.is::<EmptyTable>(),

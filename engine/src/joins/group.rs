@@ -26,19 +26,40 @@ struct Condition {
 }
 
 impl JoinGroup {
-    /// The joins at the top of `plan`, if there is a choice.
+    /// The joins at the top of `plan`, if there are any.
     pub(super) fn of(plan: &LogicalPlan) -> Option<Self> {
         let (mut inputs, mut exprs) = (Vec::new(), Vec::new());
         let written = take_apart(plan, &mut inputs, &mut exprs);
-        let has_choice = (3..=INPUTS_MAX).contains(&inputs.len());
         // A condition that is another one each time it is asked stays where it was written.
-        if !has_choice || exprs.iter().any(Expr::is_volatile) {
+        if !(2..=INPUTS_MAX).contains(&inputs.len()) || exprs.iter().any(Expr::is_volatile) {
             return None;
         }
         let set = |expr: &Expr| inputs_of(expr, &inputs);
         let conditions = exprs.into_iter().map(|expr| Some(Condition { inputs: set(&expr)?, expr }));
         let conditions = conditions.collect::<Option<Vec<_>>>()?;
         Some(Self { inputs, conditions, written })
+    }
+
+    /// Whether they can be put in another order.
+    pub(super) fn has_choice(&self) -> bool {
+        self.inputs.len() > 2
+    }
+
+    /// The input that has all of `columns`, of which there is at least one.
+    pub(super) fn owner(&self, columns: &[&Column]) -> Option<usize> {
+        let has_all = |input: &LogicalPlan| columns.iter().all(|column| input.schema().has_column(column));
+        if columns.is_empty() { None } else { self.inputs.iter().position(has_all) }
+    }
+
+    /// With one input as `change` makes it; its columns stay.
+    pub(super) fn map_input(
+        mut self,
+        index: usize,
+        change: impl FnOnce(LogicalPlan) -> Result<LogicalPlan>,
+    ) -> Result<Self> {
+        let input = self.inputs.remove(index);
+        self.inputs.insert(index, change(input)?);
+        Ok(self)
     }
 
     /// With each input as `change` makes it; its columns stay.

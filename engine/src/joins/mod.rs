@@ -3,11 +3,13 @@
 //! DataFusion joins in the order in which a statement names its tables, and chooses only which side of each join is
 //! kept in memory. [`JoinOrder`] takes neighbouring inner joins apart ([`group`]), estimates how many rows each of
 //! their inputs and each join gives ([`estimate`]), and puts them together in the order with the least work
-//! ([`search`]). Where a table does not say how many rows it has, the statement's own order stays.
+//! ([`search`]), with `EXISTS` and `IN` where they are asked of the fewest rows ([`existence`]). Where a table does not
+//! say how many rows it has, the statement's own order stays.
 //!
 //! Must not know where statistics come from: it asks `TableProvider::statistics`.
 
 mod estimate;
+mod existence;
 mod group;
 mod search;
 
@@ -15,12 +17,13 @@ use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{Join, LogicalPlan};
 use datafusion::optimizer::optimizer::Optimizer;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
 use crate::config::GrappeOptions;
 use crate::planning::timed_rules;
+use existence::{above, asked_of, placed};
 use group::JoinGroup;
 
 /// An order must be estimated to be better by this factor to replace the one that was written.
@@ -51,20 +54,32 @@ impl OptimizerRule for JoinOrder {
 }
 
 fn reorder(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    let Some(group) = JoinGroup::of(&plan) else { return plan.map_children(reorder) };
-    let mut is_changed = false;
+    let (asking, rows) = asked_of(&plan);
+    let Some(group) = JoinGroup::of(rows) else { return plan.map_children(reorder) };
+    let asked = asking.len();
+    let (group, kept) = placed(group, asking)?;
+    if kept.len() == asked && asked > 0 {
+        return plan.map_children(reorder);
+    }
+    let mut is_changed = kept.len() < asked;
     let group = group.map_inputs(|input| {
         let input = reorder(input)?;
         is_changed |= input.transformed;
         Ok(input.data)
     })?;
-    let best = group.estimated().and_then(|graph| {
+    let best = group.estimated().filter(|_| group.has_choice()).and_then(|graph| {
         let best = search::best(&graph);
         (graph.cost(&best) < COST_RATIO_MAX * graph.cost(group.written())).then_some(best)
     });
-    match best {
-        Some(tree) => Ok(Transformed::yes(group.joined(&tree, plan.schema())?)),
-        None if is_changed => Ok(Transformed::yes(group.joined(group.written(), plan.schema())?)),
-        None => Ok(Transformed::no(plan)),
+    let tree = match &best {
+        Some(tree) => tree,
+        None if is_changed => group.written(),
+        None => return Ok(Transformed::no(plan)),
+    };
+    let mut joined = group.joined(tree, rows.schema())?;
+    for join in kept.into_iter().rev() {
+        let right = reorder(join.right.as_ref().clone())?.data;
+        joined = above(joined, &Join { right: Arc::new(right), ..join.clone() })?;
     }
+    Ok(Transformed::yes(joined))
 }

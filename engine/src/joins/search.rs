@@ -62,6 +62,11 @@ impl Graph {
         (pairs * inside.map(|edge| edge.selectivity).product::<f64>()).max(1.0)
     }
 
+    /// Rows of the join of all inputs.
+    pub(super) fn rows_of_all(&self) -> f64 {
+        self.rows((0..self.rows.len()).fold(0, |set, index| set | (1 << index)))
+    }
+
     fn is_connected(&self, left: Set, right: Set) -> bool {
         let joins = |edge: &&Edge| edge.inputs & left != 0 && edge.inputs & right != 0;
         self.edges.iter().filter(joins).any(|edge| edge.inputs & !(left | right) == 0)
