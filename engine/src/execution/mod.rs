@@ -10,6 +10,7 @@ mod fallback;
 mod local;
 mod mode;
 mod paced;
+mod selective;
 mod spillable;
 mod stand_in;
 mod views;
@@ -36,12 +37,13 @@ use crate::Result;
 use crate::config::grappe_options;
 use crate::planning::{Size, planned};
 
-/// `plan`, which is about to run and is not planned again, so that it keeps to its memory and can be stopped.
+/// `plan`, which is about to run and is not planned again, so that it keeps to its memory, can be stopped, and reads what
+/// its joins need.
 ///
 /// # Errors
 /// Those of building plans: none for a plan that DataFusion made.
 pub fn runnable(plan: Arc<dyn ExecutionPlan>) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
-    spillable::spillable(counted::counted(paced::paced(plan)?)?)
+    spillable::spillable(counted::counted(paced::paced(selective::selective(plan)?)?)?)
 }
 
 /// The physical plan, made within the limits of planning.
