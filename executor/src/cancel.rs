@@ -45,6 +45,12 @@ pub(crate) fn cancellable(plan: Arc<dyn ExecutionPlan>, control: &TaskControl) -
     replace_children_if_necessary(plan, children)
 }
 
+/// Wraps every node of `plan`.
+pub(crate) fn all_cancellable(plan: Arc<dyn ExecutionPlan>, control: &TaskControl) -> Result<Arc<dyn ExecutionPlan>> {
+    let work = Cancellable { control: control.clone(), is_written: false };
+    plan.transform_up(|node| Ok(Transformed::yes(stand_in(node, work.clone())))).data()
+}
+
 /// Ends the streams of its node when the token is cancelled.
 #[derive(Debug, Clone)]
 struct Cancellable {

@@ -27,6 +27,7 @@ use crate::pulse::Heart;
 use crate::report::{Outbox, deliver};
 use crate::service::ControlService;
 use crate::shuffle::ShuffleService;
+use crate::streamed::Streams;
 use crate::task::Workshop;
 use crate::tasks::Tasks;
 use crate::work_dir::WorkDir;
@@ -59,7 +60,10 @@ impl Executor {
         let name = options.name.clone().unwrap_or_else(made_up_name);
         let outbox = Outbox::default();
         let checksums = Arc::clone(work_dir.checksums());
-        let tasks = Tasks::new(workshop(&options, &work_dir, checksums)?, outbox.clone(), compute.handle().clone());
+        let seed = seed(&options, &work_dir)?;
+        let workshop = workshop(&options, &seed, &work_dir, checksums);
+        let tasks = Tasks::new(workshop, outbox.clone(), compute.handle().clone());
+        let streams = Streams::new(seed, &options, compute.handle().clone());
         let (coordinator, membership) = {
             // The channel lives on the threads under which it is made.
             let _entered = service.handle().enter();
@@ -68,7 +72,9 @@ impl Executor {
             (coordinator, membership)
         };
         let removals = TaskTracker::new();
-        let parts = Parts { options, tasks, work_dir, coordinator, outbox, removals, shutdown: shutdown.clone() };
+        let shutdown_of_parts = shutdown.clone();
+        let parts =
+            Parts { options, tasks, streams, work_dir, coordinator, outbox, removals, shutdown: shutdown_of_parts };
         let ended = service.spawn(run(parts, listener));
         Ok(Handle { name, address, membership, shutdown, ended, _service: service, _compute: compute })
     }
@@ -133,6 +139,7 @@ impl Handle {
 struct Parts {
     options: Options,
     tasks: Arc<Tasks>,
+    streams: Streams,
     work_dir: Arc<WorkDir>,
     coordinator: Arc<Coordinator>,
     outbox: Outbox,
@@ -178,6 +185,7 @@ impl Parts {
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         let server = self.options.transport.server()?.add_service(control).add_service(shuffle);
+        let server = server.add_service(self.streams.service());
         server.serve_with_incoming(incoming).await.map_err(|error| failed(&error))
     }
 
@@ -188,6 +196,7 @@ impl Parts {
         let finished = async {
             loop {
                 self.tasks.wait_until_idle().await;
+                self.streams.wait_until_read().await;
                 self.outbox.wait_until_empty().await;
                 self.work_dir.wait_until_empty().await;
                 if self.tasks.is_idle() {
@@ -203,7 +212,7 @@ impl Parts {
 }
 
 /// Session, memory and object stores for tasks.
-fn workshop(options: &Options, work_dir: &WorkDir, checksums: Arc<Checksums>) -> Result<Workshop> {
+fn seed(options: &Options, work_dir: &WorkDir) -> Result<StateSeed> {
     let runtime = engine::runtime(&EngineOptions {
         memory_bytes_max: options.memory_bytes_max,
         spill_bytes_max: options.spill_bytes_max,
@@ -212,11 +221,15 @@ fn workshop(options: &Options, work_dir: &WorkDir, checksums: Arc<Checksums>) ->
         // The coordinator has checked where a statement goes; managed tables lie where only it knows.
         storage: StorageOptions { allowed_roots: Vec::new(), ..options.storage.clone() },
     })?;
-    let seed = StateSeed { config: session_config(options.vcores), runtime: Arc::clone(&runtime) };
-    let state = session_state(&seed, Arc::new(EmptyCatalogProviderList));
+    Ok(StateSeed { config: session_config(options.vcores), runtime })
+}
+
+/// What tasks of stages need.
+fn workshop(options: &Options, seed: &StateSeed, work_dir: &WorkDir, checksums: Arc<Checksums>) -> Workshop {
+    let state = session_state(seed, Arc::new(EmptyCatalogProviderList));
     let config = staged_config(state.config().clone(), &options.transport);
     let room = Room { free_bytes_min: options.disk_free_bytes_min, shuffle_bytes_max: options.shuffle_bytes_max };
-    Ok(Workshop::new(function_registry(&state), config, runtime, work_dir.shuffle(), checksums, room))
+    Workshop::new(function_registry(&state), config, Arc::clone(&seed.runtime), work_dir.shuffle(), checksums, room)
 }
 
 fn cannot_listen(options: &Options, error: &std::io::Error) -> Error {

@@ -10,6 +10,8 @@
 //! 6. Other executors and the coordinator read the shuffle files through [`shuffle`]; the coordinator says when the
 //!    query no longer needs them, and [`work_dir`] removes them.
 //!
+//! Stages of streamed queries come and go with their readers ([`streamed`]).
+//!
 //! All the while it tells the coordinator how it and its tasks are ([`pulse`]).
 //!
 //! Nothing here is global to the process: several executors can live in one. This crate never sees the coordinator's.
@@ -27,6 +29,7 @@ mod reads;
 mod report;
 mod service;
 mod shuffle;
+mod streamed;
 mod task;
 mod tasks;
 mod work_dir;

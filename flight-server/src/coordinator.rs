@@ -250,7 +250,9 @@ impl Shared {
         let result_idle_max = Duration::from_secs(options.result_idle_seconds_max);
         let session_idle_max = Duration::from_secs(options.session_idle_seconds_max);
         let (modes, executors) = match scheduler {
-            Some(scheduler) => (Modes::default().with(scheduler.execution()), scheduler.executors()),
+            Some(scheduler) => {
+                (scheduler.executions().into_iter().fold(Modes::default(), Modes::with), scheduler.executors())
+            }
             None => (Modes::default(), Arc::new(NoExecutors) as Arc<dyn Executors>),
         };
         let rules = Rules::new(options.limits, &options.groups, options.admins.clone())?;

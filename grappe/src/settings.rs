@@ -123,6 +123,8 @@ pub(crate) struct ServerSettings {
     pub(crate) task_idle_seconds_max: u64,
     /// Bytes of a result that are gathered before its first row is delivered: so much survives lost executors.
     pub(crate) result_spool_bytes_max: ByteSize,
+    /// Bytes of a streamed result that are gathered before the first row is delivered.
+    pub(crate) streamed_result_bytes_max: ByteSize,
     /// Seconds that statements may hold up a stop.
     pub(crate) drain_seconds_max: u64,
     /// Whether to wait until no other coordinator serves the same catalog, and to serve it then.
@@ -219,6 +221,7 @@ impl Settings {
                 query_stalled_seconds_max: server.scheduler.stalled_after.as_secs(),
                 task_idle_seconds_max: server.scheduler.task_idle_max.as_secs(),
                 result_spool_bytes_max: ByteSize::b(server.scheduler.result_spool_bytes_max),
+                streamed_result_bytes_max: ByteSize::b(server.scheduler.streamed_result_bytes_max),
                 drain_seconds_max: server.drain_seconds_max,
                 standby: false,
                 http_listen: None,
@@ -324,6 +327,7 @@ impl Settings {
                 stalled_after: Duration::from_secs(server.query_stalled_seconds_max),
                 task_idle_max: Duration::from_secs(server.task_idle_seconds_max),
                 result_spool_bytes_max: server.result_spool_bytes_max.as_u64(),
+                streamed_result_bytes_max: server.streamed_result_bytes_max.as_u64(),
                 ..SchedulerOptions::default()
             },
             tls: None,

@@ -31,7 +31,7 @@ pub fn ballista_codec() -> BallistaCodec<LogicalPlanNode, PhysicalPlanNode> {
 
 /// Our nodes, then Ballista's.
 #[derive(Debug, Default)]
-struct NodeCodec {
+pub(super) struct NodeCodec {
     ballista: BallistaPhysicalExtensionCodec,
 }
 

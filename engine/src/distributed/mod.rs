@@ -8,6 +8,7 @@
 //! | [`profile`] | the session settings under which Ballista plans and runs stages |
 //! | [`pulse`] | what an executor tells about itself, again and again |
 //! | [`registry`] | the functions and settings that an executor knows |
+//! | [`streamed`] | stages that hand each other rows as they come |
 //! | [`transport`] | connections of the cluster port: limits, timeouts, TLS, in one place |
 //! | [`wire`] | what our processes say to each other beyond Ballista's messages |
 //!
@@ -19,6 +20,7 @@ pub mod eligibility;
 pub mod profile;
 pub mod pulse;
 pub mod registry;
+pub mod streamed;
 pub mod transport;
 pub mod wire;
 

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use datafusion::arrow::array::{RecordBatch, UInt64Array};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::error::Result as DataFusionResult;
+use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SendableRecordBatchStream, SessionState, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::joins::{CrossJoinExec, NestedLoopJoinExec};
@@ -57,6 +58,31 @@ impl LocalExecution {
     }
 }
 
+impl LocalExecution {
+    /// Runs `plan` as it is: it was planned for `request` with `state`, to run mostly elsewhere.
+    ///
+    /// # Errors
+    /// `Exhausted` if it scans more than it may, and those of making the statement's part of the memory.
+    pub fn start_planned(
+        &self,
+        request: &StartRequest,
+        state: &SessionState,
+        plan: Arc<dyn ExecutionPlan>,
+    ) -> Result<Arc<dyn Running>> {
+        let limits = grappe_options(state.config()).limits;
+        check_scan(plan.as_ref(), &limits)?;
+        let runtime = query_runtime(state.runtime_env(), &request.query_id, &limits)?;
+        let context = Mutex::new(Some(Arc::new(task_context(state, runtime))));
+        Ok(Arc::new(LocalRunning {
+            plan,
+            context,
+            threads: Some(self.threads()?),
+            again: None,
+            setbacks: Arc::default(),
+        }))
+    }
+}
+
 #[async_trait]
 impl Execution for LocalExecution {
     fn mode(&self) -> Mode {
@@ -94,11 +120,14 @@ async fn prepared(
     check_scan(plan.as_ref(), &limits)?;
     let runtime = query_runtime(state.runtime_env(), &request.query_id, &limits)?;
     let (plan, runtime) = pinned(plan, &runtime, Listed::Here)?;
+    Ok((cooperative(runnable(plan)?)?, Arc::new(task_context(state, runtime))))
+}
+
+fn task_context(state: &SessionState, runtime: Arc<RuntimeEnv>) -> TaskContext {
     let mut config = state.config().clone();
     let partitions = config.target_partitions();
     fit_to_memory(&mut config, runtime.memory_pool.as_ref(), partitions);
-    let context = TaskContext::from(state.as_ref()).with_session_config(config).with_runtime(runtime);
-    Ok((cooperative(runnable(plan)?)?, Arc::new(context)))
+    TaskContext::from(state).with_session_config(config).with_runtime(runtime)
 }
 
 /// A physical plan that runs when its stream is read.

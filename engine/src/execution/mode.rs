@@ -79,7 +79,11 @@ impl Modes {
         match grappe_options(state.config()).execution_mode {
             ModeSetting::Auto => self.automatic(state, plan).await,
             ModeSetting::Local => Ok(self.local("asked for by grappe.execution_mode")),
-            ModeSetting::Streamed => self.on_executors(self.streamed.as_ref(), Mode::Streamed, state, plan).await,
+            // What writes has to survive the loss of an executor as it is.
+            ModeSetting::Streamed if !writes(plan) => {
+                self.on_executors(self.streamed.as_ref(), Mode::Streamed, state, plan).await
+            }
+            ModeSetting::Streamed => self.on_executors(self.staged.as_ref(), Mode::Staged, state, plan).await,
             ModeSetting::Staged => self.on_executors(self.staged.as_ref(), Mode::Staged, state, plan).await,
         }
     }
@@ -126,6 +130,10 @@ impl Modes {
     pub(crate) fn local(&self, reason: &str) -> Choice {
         Choice { execution: Arc::clone(&self.local), reason: reason.to_owned() }
     }
+}
+
+fn writes(plan: &LogicalPlan) -> bool {
+    matches!(plan, LogicalPlan::Dml(_) | LogicalPlan::Copy(_))
 }
 
 fn by_name(execution: Option<&Arc<dyn Execution>>, mode: Mode, plan: &LogicalPlan) -> Result<Choice> {

@@ -327,6 +327,15 @@ impl Members {
         table.values().filter(|member| self.is_active(member)).map(|member| member.vcores as usize).sum()
     }
 
+    /// `HOST:PORT` of the executors that take queries, in order.
+    pub(crate) fn active_addresses(&self) -> Vec<String> {
+        let table = self.table.lock();
+        let active = table.values().filter(|member| self.is_active(member));
+        let mut addresses: Vec<String> = active.map(|member| member.address.clone()).collect();
+        addresses.sort();
+        addresses
+    }
+
     /// Whether an executor that takes queries has nothing to do.
     pub(crate) fn has_idle_executor(&self) -> bool {
         let active: Vec<String> = {

@@ -1,4 +1,4 @@
-//! Staged mode: Ballista's scheduler inside the coordinator, and the cluster port on which executors join.
+//! Staged and streamed mode: Ballista's scheduler inside the coordinator, and the cluster port on which executors join.
 //!
 //! The life of a staged query:
 //! 1. [`staged`] checks that the plan may travel and submits it to Ballista under a session of the staged profile.
@@ -9,6 +9,8 @@
 //! 4. [`pulses`] hears of dead executors and of tasks that get nowhere; [`recovery`] says whether a job gets over it.
 //! 5. [`query`] waits for the job, starts it again if it does not, and reads the result from the executors ([`result`]).
 //! 6. [`sweeper`] cancels what nobody waits for and has executors remove the files of jobs that have ended.
+//!
+//! A streamed query ([`streamed`]) has no scheduler: all its stages run at the same time on the members there are.
 //!
 //! Must not know Flight SQL, sessions or users.
 
@@ -24,6 +26,7 @@ mod result;
 mod service;
 mod spool;
 mod staged;
+mod streamed;
 mod sweeper;
 
 use std::net::SocketAddr;
@@ -52,6 +55,7 @@ use members::Members;
 use pulses::Pulses;
 use service::ClusterService;
 use staged::{Cluster, StagedExecution};
+use streamed::StreamedExecution;
 use sweeper::Sweeper;
 
 /// Ballista's scheduler with its usual plan encodings.
@@ -74,6 +78,9 @@ pub struct SchedulerOptions {
     pub stalled_after: Duration,
     /// Bytes of a result that are gathered before the first row is delivered: so much survives the loss of executors.
     pub result_spool_bytes_max: u64,
+    /// Bytes of a streamed result that are gathered before the first row is delivered: until then the loss of an executor
+    /// makes the query run again.
+    pub streamed_result_bytes_max: u64,
     /// How long a query waits for an executor when all were lost.
     pub executor_wait: Duration,
     /// How the processes of the cluster talk to each other.
@@ -92,6 +99,7 @@ impl Default for SchedulerOptions {
             task_idle_max: Duration::from_secs(120),
             stalled_after: Duration::from_secs(30),
             result_spool_bytes_max: 4 << 30,
+            streamed_result_bytes_max: 64 << 20,
             executor_wait: Duration::from_secs(30),
             transport: Transport::default(),
             version: engine::distributed::VERSION.to_owned(),
@@ -105,7 +113,8 @@ pub(crate) struct Scheduler {
     address: SocketAddr,
     members: Arc<Members>,
     pulses: Arc<Pulses>,
-    execution: Arc<StagedExecution>,
+    staged: Arc<StagedExecution>,
+    streamed: Arc<StreamedExecution>,
     _sweeper: SpawnedTask<()>,
     port: AbortOnDropHandle<()>,
     stop: CancellationToken,
@@ -130,12 +139,15 @@ impl Scheduler {
         #[expect(clippy::disallowed_methods, reason = "the handle is kept and aborts with the scheduler")]
         let port = AbortOnDropHandle::new(tokio::spawn(port));
         let (sweeper, sweeps) = Sweeper::new(Arc::clone(&ballista), Arc::clone(&members), Arc::clone(&jobs), executors);
-        let cluster = Cluster::new(options, ballista, Arc::clone(&members), jobs, sweeper);
+        let cluster = Cluster::new(options.clone(), ballista, Arc::clone(&members), jobs, sweeper);
+        let staged = Arc::new(StagedExecution::new(cluster));
+        let streamed = StreamedExecution::new(&options, Arc::clone(&members), Arc::clone(&staged));
         Ok(Self {
             address,
             members,
             pulses,
-            execution: Arc::new(StagedExecution::new(cluster)),
+            staged,
+            streamed: Arc::new(streamed),
             _sweeper: SpawnedTask::spawn(sweeps),
             port,
             stop,
@@ -155,9 +167,9 @@ impl Scheduler {
         self.address
     }
 
-    /// The staged way to run a statement.
-    pub(crate) fn execution(&self) -> Arc<dyn Execution> {
-        Arc::clone(&self.execution) as Arc<dyn Execution>
+    /// The ways to run a statement on executors.
+    pub(crate) fn executions(&self) -> [Arc<dyn Execution>; 2] {
+        [Arc::clone(&self.staged) as Arc<dyn Execution>, Arc::clone(&self.streamed) as Arc<dyn Execution>]
     }
 
     /// The executors that are or recently were members.
