@@ -33,6 +33,8 @@ class DuckDB:
         self.version = duckdb.__version__
         self.db = duckdb.connect()
         self.db.execute(f"SET threads = {threads}")
+        # It would be drawn into the table that the harness prints.
+        self.db.execute("SET enable_progress_bar = false")
         for name, files in tables.items():
             paths = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
             self.db.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{paths}])")

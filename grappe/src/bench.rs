@@ -39,13 +39,14 @@ pub(crate) async fn run(
         },
         (None, None) => Err(client::Error::new(client::ErrorKind::Connection, "there is no coordinator")),
     };
+    let suite = async |suite: Suite, options| {
+        suites::run(suite, options, client().await?, data_dir.clone()).await.map_err(failed)
+    };
     let outcome = match arguments {
-        BenchArguments::Tpch(options) => {
-            suites::run(Suite::Tpch, options, client().await?, data_dir).await.map_err(failed)?
-        }
-        BenchArguments::H2o(options) => {
-            suites::run(Suite::H2o, options, client().await?, data_dir).await.map_err(failed)?
-        }
+        BenchArguments::Tpch(options) => suite(Suite::Tpch, options).await?,
+        BenchArguments::Tpcds(options) => suite(Suite::Tpcds, options).await?,
+        BenchArguments::H2o(options) => suite(Suite::H2o, options).await?,
+        BenchArguments::Clickbench(options) => suite(Suite::Clickbench, options).await?,
         BenchArguments::Clients(options) => clients::run(options, client, data_dir).await.map_err(failed)?,
     };
     if let Some(cluster) = embedded {

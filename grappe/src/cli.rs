@@ -247,8 +247,12 @@ pub(crate) struct ClusterRunArguments {
 pub(crate) enum BenchArguments {
     /// TPC-H: 22 queries on generated data, answers verified
     Tpch(benchmarks::suites::SuiteOptions),
+    /// TPC-DS: 99 queries on generated data, answers verified by a peer
+    Tpcds(benchmarks::suites::SuiteOptions),
     /// H2O: 15 groups and joins as dataframes are asked for them, on generated data
     H2o(benchmarks::suites::SuiteOptions),
+    /// ClickBench: 43 questions of a web analyst, on generated data, answers verified by a peer
+    Clickbench(benchmarks::suites::SuiteOptions),
     /// Many clients at once: throughput, and how long small queries take beside large ones
     Clients(benchmarks::clients::ClientsOptions),
 }

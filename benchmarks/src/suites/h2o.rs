@@ -4,6 +4,7 @@
 //! A question there makes a table of up to all rows, which is then summed up to check it. Here it is one statement: sums
 //! over the rows of the question. That keeps the work, and leaves the client a line to compare.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -11,7 +12,8 @@ use arrow::array::{
 };
 use arrow::error::ArrowError;
 
-use super::suite::TablePart;
+use super::questions::questions;
+use super::suite::{TablePart, unreadable};
 
 /// All tables, the largest first: groups are asked of `x`, joins of `lhs` with the three others.
 pub(crate) const TABLES: [&str; 5] = ["x", "lhs", "big", "medium", "small"];
@@ -25,13 +27,9 @@ const STEP: u64 = 1_000;
 /// Rows that are made at once.
 const BATCH_ROWS: u64 = 8_192;
 
-macro_rules! questions {
-    ($($name:literal)*) => { [$(include_str!(concat!("../../queries/h2o/", $name, ".sql"))),*] };
-}
-
 /// Ten questions about groups, five about joins.
 pub(crate) const QUERIES: [&str; 15] =
-    questions!("q01" "q02" "q03" "q04" "q05" "q06" "q07" "q08" "q09" "q10" "q11" "q12" "q13" "q14" "q15");
+    questions!("h2o": "01" "02" "03" "04" "05" "06" "07" "08" "09" "10" "11" "12" "13" "14" "15");
 
 /// Rows of a table at this scale.
 pub(crate) fn rows(table: &str, scale: f64) -> u64 {
@@ -46,18 +44,16 @@ pub(crate) fn rows(table: &str, scale: f64) -> u64 {
 
 /// Generates the rows of a part.
 pub(crate) fn read(part: TablePart, scale: f64) -> Box<dyn RecordBatchReader + Send> {
-    let (rows, of) = (rows(part.table, scale), |number: i32| u64::try_from(number).unwrap_or(0));
-    let cut = |number: u64| (u128::from(rows) * u128::from(number) / u128::from(of(part.count).max(1))) as u64;
-    let (first, end) = (cut(of(part.number - 1)), cut(of(part.number)));
+    let Range { start: first, end } = part.cut(rows(part.table, scale));
     let starts = (first..end).step_by(BATCH_ROWS as usize);
     let batch = move |start: u64| batch(part.table, start..end.min(start + BATCH_ROWS), scale);
     match batch(first) {
         Ok(sample) => Box::new(RecordBatchIterator::new(starts.map(batch), sample.schema())),
-        Err(error) => Box::new(RecordBatchIterator::new([Err(error)], Arc::new(arrow::datatypes::Schema::empty()))),
+        Err(error) => unreadable(error),
     }
 }
 
-fn batch(table: &str, rows: std::ops::Range<u64>, scale: f64) -> Result<RecordBatch, ArrowError> {
+fn batch(table: &str, rows: Range<u64>, scale: f64) -> Result<RecordBatch, ArrowError> {
     let columns = match table {
         "x" => groups(rows, scale),
         "lhs" => left(rows, scale),
@@ -69,25 +65,25 @@ fn batch(table: &str, rows: std::ops::Range<u64>, scale: f64) -> Result<RecordBa
 type Columns = Vec<(&'static str, ArrayRef)>;
 
 /// Numbers that only the table, the row and the column decide.
-fn random(table: u64, rows: &std::ops::Range<u64>) -> fastrand::Rng {
+fn random(table: u64, rows: &Range<u64>) -> fastrand::Rng {
     fastrand::Rng::with_seed(table << 48 ^ rows.start)
 }
 
-fn integers(rows: &std::ops::Range<u64>, mut value: impl FnMut(u64) -> u64) -> ArrayRef {
+fn integers(rows: &Range<u64>, mut value: impl FnMut(u64) -> u64) -> ArrayRef {
     Arc::new(Int64Array::from_iter_values(rows.clone().map(|row| value(row) as i64)))
 }
 
-fn texts(rows: &std::ops::Range<u64>, digits: usize, mut value: impl FnMut(u64) -> u64) -> ArrayRef {
+fn texts(rows: &Range<u64>, digits: usize, mut value: impl FnMut(u64) -> u64) -> ArrayRef {
     let text = |row| format!("id{:0digits$}", value(row));
     Arc::new(StringArray::from_iter_values(rows.clone().map(text)))
 }
 
-fn floats(rows: &std::ops::Range<u64>, random: &mut fastrand::Rng) -> ArrayRef {
+fn floats(rows: &Range<u64>, random: &mut fastrand::Rng) -> ArrayRef {
     let value = |_| (random.f64() * 1e8).round() / 1e6;
     Arc::new(Float64Array::from_iter_values(rows.clone().map(value)))
 }
 
-fn groups(rows: std::ops::Range<u64>, scale: f64) -> Columns {
+fn groups(rows: Range<u64>, scale: f64) -> Columns {
     let mut random = random(1, &rows);
     let small_groups = (self::rows("x", scale) / LARGE_GROUPS).max(1);
     vec![
@@ -103,7 +99,7 @@ fn groups(rows: std::ops::Range<u64>, scale: f64) -> Columns {
     ]
 }
 
-fn left(rows: std::ops::Range<u64>, scale: f64) -> Columns {
+fn left(rows: Range<u64>, scale: f64) -> Columns {
     let mut random = random(2, &rows);
     let keys = ["small", "medium", "big"].map(|table| {
         let most = self::rows(table, scale);
@@ -123,7 +119,7 @@ fn left(rows: std::ops::Range<u64>, scale: f64) -> Columns {
 }
 
 /// Each key once. Nine of ten keys of the left side are there.
-fn right(table: &str, rows: std::ops::Range<u64>, scale: f64) -> Columns {
+fn right(table: &str, rows: Range<u64>, scale: f64) -> Columns {
     let (number, levels) = match table {
         "small" => (3, 1),
         "medium" => (4, 2),

@@ -2,13 +2,14 @@
 //!
 //! The life of a run:
 //! 1. `options` says where the data are; `generate` makes them there by the files of `layout`, from the tables of a
-//!    `suite`, such as `tpch`.
+//!    `suite`, such as `tpch`, whose texts `questions` embeds.
 //! 2. `names` tells the coordinator the tables and the execution mode.
 //! 3. `measure` runs each of its queries on the `engines`, one of which may be a `python` process, and compares with the
 //!    answers by the rules of `compare`.
 //! 4. `report` gathers what was found, and on what `machine`; `print` says it line by line, `picture` draws it, and
 //!    `output` files take it.
 
+mod clickbench;
 mod compare;
 mod engines;
 pub(crate) mod generate;
@@ -21,9 +22,11 @@ mod options;
 mod picture;
 mod print;
 mod python;
+mod questions;
 mod report;
 mod suite;
 mod table;
+mod tpcds;
 mod tpch;
 
 use std::path::{Path, PathBuf};

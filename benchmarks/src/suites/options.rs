@@ -9,7 +9,8 @@ use crate::Error;
 /// Run a suite: make the data, run the queries, verify the answers, report the times.
 #[derive(Debug, Clone, clap::Args)]
 pub struct SuiteOptions {
-    /// Scale factor: 1 is about 1 GB of text, which is 330 MB of Parquet in TPC-H, and 10 million rows in H2O
+    /// Scale factor: 1 is about 1 GB of text in TPC-H and TPC-DS, which is 330 MB of Parquet in TPC-H, 10 million rows in
+    /// H2O and 1 million in ClickBench
     #[arg(long, value_name = "SF", default_value_t = 1.0, value_parser = parse_scale)]
     pub scale: f64,
     /// Directory of the data, made if they are not there; or a URL that the server can read, where they are already

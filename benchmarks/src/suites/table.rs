@@ -140,7 +140,8 @@ fn decimal_places(data_type: &DataType) -> Option<i8> {
 }
 
 fn append_rows(rows: &mut Vec<Vec<Option<String>>>, batch: &RecordBatch, columns: &[Column]) -> Result<(), ArrowError> {
-    let options = FormatOptions::new();
+    // As Python spells it, where the peers run.
+    let options = FormatOptions::new().with_timestamp_format(Some("%Y-%m-%d %H:%M:%S%.f"));
     let arrays = batch.columns();
     let formatters =
         arrays.iter().map(|array| ArrayFormatter::try_new(array, &options)).collect::<Result<Vec<_>, _>>()?;

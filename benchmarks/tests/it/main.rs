@@ -1,4 +1,4 @@
-//! TPC-H through a coordinator in this process, every answer verified.
+//! Suites through a coordinator in this process; every answer of TPC-H verified.
 
 use std::error::Error;
 use std::path::Path;
@@ -87,6 +87,21 @@ async fn groups_and_joins_are_asked_on_tables_of_their_own() {
     assert!(error.contains("no query 16"), "{error}");
     let error = ask("--scale 0.001 --verify").await.unwrap_err().to_string();
     assert!(error.contains("run duckdb or polars beside it"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_question_of_page_views_finds_something() {
+    let directory = tempfile::tempdir().unwrap();
+    let cluster = LocalCluster::start(ClusterOptions::default()).await.unwrap();
+    let client = Client::connect_stream(cluster.connect().unwrap()).await.unwrap();
+    let json = directory.path().join("report.json");
+    let asked = options(&format!("--scale 0.05 --json {}", json.display())).unwrap();
+    let outcome = suites::run(Suite::Clickbench, asked, client, directory.path().to_owned()).await.unwrap();
+    assert_eq!(outcome, Outcome { queries: 43, failed: 0, wrong: 0 });
+    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    for query in report["queries"].as_array().unwrap() {
+        assert!(query["engines"][0]["rows"].as_u64().unwrap() > 0, "query {}", query["query"]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,1 @@
+select avg(user_id) as user_id from hits

@@ -1,0 +1,8 @@
+select mobile_phone_model, count(distinct user_id) as users
+from hits
+where mobile_phone_model <> ''
+group by mobile_phone_model
+order by
+    users desc,
+    mobile_phone_model
+limit 10

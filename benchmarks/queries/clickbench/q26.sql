@@ -1,0 +1,6 @@
+select search_phrase
+from hits
+where search_phrase <> ''
+order by
+    search_phrase
+limit 10

@@ -1,0 +1,7 @@
+select url, count(*) as views
+from hits
+group by url
+order by
+    views desc,
+    url
+limit 10

@@ -1,0 +1,13 @@
+select title, count(*) as views
+from hits
+where
+    counter_id = 62
+    and event_date between date '2024-07-05' and date '2024-07-25'
+    and dont_count_hits = 0
+    and is_refresh = 0
+    and title <> ''
+group by title
+order by
+    views desc,
+    title
+limit 10
