@@ -49,7 +49,7 @@ impl Engine {
         for &peer in &options.peers {
             peers.push(match peer {
                 Peer::Datafusion => Self::datafusion(suite, place).await?,
-                Peer::Duckdb | Peer::Polars => {
+                Peer::Duckdb | Peer::Polars | Peer::Spark => {
                     let python = python::find(options)?;
                     let started = PythonPeer::start(peer.name(), &python, suite, directory(peer, place)?).await?;
                     Self::Python(Box::new(started))

@@ -36,7 +36,7 @@ pub struct SuiteOptions {
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
     /// Insist on comparing the answers with an independent engine's: those that are stored, for TPC-H at scale 0.01, 0.1
-    /// and 1, or else those of the first of duckdb and polars that runs beside [default: if there are any]
+    /// and 1, or else those of the first of duckdb, polars and spark that runs beside [default: if there are any]
     #[arg(long, overrides_with = "no_verify")]
     pub verify: bool,
     /// Do not compare the answers
@@ -48,7 +48,7 @@ pub struct SuiteOptions {
     /// Run these engines beside Grappe, on the same files, query by query
     #[arg(long, value_enum, value_delimiter = ',', value_name = "NAME")]
     pub peers: Vec<Peer>,
-    /// Python that runs duckdb and polars; scripts/bench-peers makes it [default: venv-bench/bin/python beside the
+    /// Python that runs duckdb, polars and spark; scripts/bench-peers makes it [default: venv-bench/bin/python beside the
     /// directory of this program]
     #[arg(long, value_name = "PATH")]
     pub peer_python: Option<PathBuf>,
@@ -76,6 +76,8 @@ pub enum Peer {
     Duckdb,
     /// Polars in a Python process, as far as its SQL goes
     Polars,
+    /// Spark in a Java process of this machine, with views over the files
+    Spark,
 }
 
 /// Numbers of queries, in the order they were asked for, each once.
@@ -113,7 +115,7 @@ impl SuiteOptions {
         let has_answers = suite.answer(1, self.scale).is_some() || self.peers.iter().any(|peer| peer.is_independent());
         if self.verify && !has_answers {
             let message = format!(
-                "no answers to verify {suite} against at scale {}: run duckdb or polars beside it (--peers)",
+                "no answers to verify {suite} against at scale {}: run duckdb, polars or spark beside it (--peers)",
                 self.scale
             );
             return Err(Error::Invalid(message));
@@ -153,6 +155,7 @@ impl Peer {
             Self::Datafusion => "datafusion",
             Self::Duckdb => "duckdb",
             Self::Polars => "polars",
+            Self::Spark => "spark",
         }
     }
 
@@ -165,7 +168,7 @@ impl Peer {
     pub(crate) fn is_python(self) -> bool {
         match self {
             Self::Datafusion => false,
-            Self::Duckdb | Self::Polars => true,
+            Self::Duckdb | Self::Polars | Self::Spark => true,
         }
     }
 }

@@ -163,6 +163,7 @@ fn colour(engine: &str) -> &'static str {
         "datafusion" => "#e69f00",
         "duckdb" => "#009e73",
         "polars" => "#3b8fd6",
+        "spark" => "#c4512d",
         _ => "#8c8c8c",
     }
 }

@@ -14,7 +14,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use super::engines::{Answer, Refusal};
 use super::machine;
-use super::options::SuiteOptions;
+use super::options::{Peer, SuiteOptions};
 use super::suite::Suite;
 use super::table::{Table, WireColumn};
 use crate::Error;
@@ -74,8 +74,9 @@ impl PythonPeer {
         let launch = Launch { program: python.to_owned(), arguments: ARGUMENTS, setup };
         Self::launch(name, launch).await.map_err(|why| {
             Error::Invalid(format!(
-                "could not start the peer {name} with {}: {why}: make its environment with scripts/bench-peers",
-                python.display()
+                "could not start the peer {name} with {}: {why} (scripts/bench-peers{} makes its environment)",
+                python.display(),
+                if name == Peer::Spark.name() { " spark" } else { "" }
             ))
         })
     }

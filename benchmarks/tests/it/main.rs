@@ -86,7 +86,7 @@ async fn groups_and_joins_are_asked_on_tables_of_their_own() {
     let error = ask("--scale 0.001 --queries 16").await.unwrap_err().to_string();
     assert!(error.contains("no query 16"), "{error}");
     let error = ask("--scale 0.001 --verify").await.unwrap_err().to_string();
-    assert!(error.contains("run duckdb or polars beside it"), "{error}");
+    assert!(error.contains("run duckdb, polars or spark beside it"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
