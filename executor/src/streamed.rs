@@ -25,6 +25,7 @@ use http::{HeaderMap, HeaderValue};
 use http_body_util::BodyExt;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tonic::body::Body;
 use tonic::codegen::Service;
@@ -43,8 +44,6 @@ const CALL_HEADER: &str = "grappe-call";
 pub(crate) struct Streams {
     worker: Worker,
     threads: Handle,
-    /// Those that are being read.
-    read: TaskTracker,
     calls: Arc<Calls>,
 }
 
@@ -52,18 +51,16 @@ impl Streams {
     /// Tasks that `threads` compute.
     pub(crate) fn new(seed: StateSeed, options: &Options, threads: Handle) -> Self {
         let channels = WorkerChannels::new(options.transport.clone());
-        let (process, read) = (Arc::clone(&seed.runtime), TaskTracker::new());
-        // Waiting for them ends when there are none, whether others may come or not.
-        read.close();
+        let process = Arc::clone(&seed.runtime);
         let seed = WorkerSeed { seed, vcores: options.vcores, channels };
         let calls = Arc::new(Calls::default());
-        let (runtime, tracker, open) = (Arc::clone(&process), read.clone(), Arc::clone(&calls));
+        let (runtime, open) = (Arc::clone(&process), Arc::clone(&calls));
         let session = move |told: WorkerQueryContext| {
-            let (runtime, tracker, control) = (Arc::clone(&runtime), tracker.clone(), open.control(&told.headers));
-            let state = seed.state(told, move |plan| prepared(plan, &runtime, &control, &tracker));
+            let (runtime, control) = (Arc::clone(&runtime), open.control(&told.headers));
+            let state = seed.state(told, move |plan| prepared(plan, &runtime, &control));
             async move { Ok(state?) }
         };
-        Self { worker: Worker::from_session_builder(session).with_runtime_env(process), threads, read, calls }
+        Self { worker: Worker::from_session_builder(session).with_runtime_env(process), threads, calls }
     }
 
     /// Their service of the cluster port.
@@ -72,9 +69,11 @@ impl Streams {
         OnThreads { service, threads: self.threads.clone(), calls: Arc::clone(&self.calls) }
     }
 
-    /// Returns when nobody reads any.
+    /// Returns when nobody wants any.
     pub(crate) async fn wait_until_read(&self) {
-        self.read.wait().await;
+        // Others may come nevertheless.
+        self.calls.tracker.close();
+        self.calls.tracker.wait().await;
     }
 }
 
@@ -103,6 +102,7 @@ impl<S> WorkerService for S where
 #[derive(Debug, Default)]
 struct Calls {
     open: Mutex<HashMap<HeaderValue, TaskControl>>,
+    tracker: TaskTracker,
 }
 
 impl Calls {
@@ -112,7 +112,7 @@ impl Calls {
         headers.insert(CALL_HEADER, name.clone());
         let control = TaskControl::default();
         self.open.lock().insert(name.clone(), control.clone());
-        Some(OpenCall { name, control, calls: Arc::clone(self) })
+        Some(OpenCall { name, control, _open: self.tracker.token(), calls: Arc::clone(self) })
     }
 
     /// The hold on the task of the call with these headers: on one that is over, if it is over.
@@ -131,6 +131,7 @@ struct OpenCall {
     name: HeaderValue,
     control: TaskControl,
     calls: Arc<Calls>,
+    _open: TaskTrackerToken,
 }
 
 impl Drop for OpenCall {
@@ -140,16 +141,15 @@ impl Drop for OpenCall {
     }
 }
 
-/// `plan` as it runs here: its files as they were listed, within its memory, cancellable and tracked.
+/// `plan` as it runs here: its files as they were listed, within its memory, and cancellable.
 fn prepared(
     plan: Arc<dyn ExecutionPlan>,
     process: &Arc<RuntimeEnv>,
     control: &TaskControl,
-    read: &TaskTracker,
 ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
     let (plan, pinned) = pinned(plan, process, Listed::Elsewhere)?;
     let plan = all_cancellable(runnable(plan)?, control)?;
-    Ok(stand_in(plan, Streamed { pinned, read: read.clone() }))
+    Ok(stand_in(plan, Streamed { pinned }))
 }
 
 /// The root of a task's plan.
@@ -157,7 +157,6 @@ fn prepared(
 struct Streamed {
     /// Its object stores have the files as they were listed.
     pinned: Arc<RuntimeEnv>,
-    read: TaskTracker,
 }
 
 impl Work for Streamed {
@@ -179,12 +178,7 @@ impl Work for Streamed {
             context.window_functions().clone(),
             Arc::new(runtime),
         );
-        let token = self.read.token();
-        let rows = node.execute(partition, Arc::new(context)).map_err(sent)?;
-        let rows = rows.map_err(sent).inspect_err(move |_| {
-            // Moved here, it lives as long as the stream.
-            let _ = &token;
-        });
+        let rows = node.execute(partition, Arc::new(context)).map_err(sent)?.map_err(sent);
         Ok(Box::pin(RecordBatchStreamAdapter::new(node.schema(), rows)))
     }
 }

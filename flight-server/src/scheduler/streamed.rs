@@ -213,16 +213,19 @@ async fn deliver(rows: impl Stream<Item = Result<RecordBatch>>, batches: &Batche
     Ok(())
 }
 
-/// What an executor said went wrong; without its words, it was lost.
+/// What an executor said went wrong, or what went wrong here. Anything else is said by the connection: it was lost.
 fn told(error: DataFusionError) -> Error {
     if let Some(own) = read_error(&error.to_string()) {
         return own;
     }
+    let is_lost = match error.find_root() {
+        DataFusionError::External(cause) => !cause.is::<Error>(),
+        DataFusionError::Internal(_) => true,
+        _ => false,
+    };
     let own = Error::from(error);
-    match own.kind {
-        ErrorKind::Internal => {
-            Error::unavailable(format!("an executor was lost: run the statement again ({})", own.message))
-        }
-        _ => own,
+    if is_lost {
+        return Error::unavailable(format!("an executor was lost: run the statement again ({})", own.message));
     }
+    own
 }
