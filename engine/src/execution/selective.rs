@@ -12,7 +12,7 @@ use std::fmt::{self, Formatter};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions};
+use datafusion::arrow::array::{AsArray, Int64Array, RecordBatch};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Schema};
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
@@ -210,35 +210,27 @@ impl Left {
     const ALL: Self = Self { part: 1.0, keys: f64::INFINITY };
 }
 
-/// What `condition` leaves; nothing if that cannot be told.
+/// What `condition` leaves; nothing if that cannot be told: of several columns it depends on which values come together.
 fn left(condition: &Arc<dyn PhysicalExpr>, schema: &Schema, statistics: &Statistics) -> Result<Option<Left>> {
-    let mut columns: Vec<_> = collect_columns(condition).into_iter().collect();
-    columns.sort_by_key(|column| column.index());
-    let Some(rows) = statistics.num_rows.get_value().filter(|_| !columns.is_empty()) else { return Ok(None) };
-    let (mut fields, mut values, mut sparsest, mut most) = (Vec::new(), Vec::<ArrayRef>::new(), 1.0_f64, 1.0_f64);
-    for column in columns {
-        let field = schema.field(column.index());
-        let Some(bounds) = statistics.column_statistics.get(column.index()).and_then(|known| {
-            let bound = |value: &ScalarValue| whole(value, field.data_type());
-            Some((bound(known.min_value.get_value()?)?, bound(known.max_value.get_value()?)?))
-        }) else {
-            return Ok(None);
-        };
-        // Where there are fewer rows than values between the bounds, most of what is tried is in no row at all.
-        let steps = bounds.1.saturating_sub(bounds.0).max(0) as f64 + 1.0;
-        sparsest = sparsest.max(steps / (*rows).max(1) as f64);
-        most = most.max(steps);
-        fields.push(field.clone());
-        values.push(cast(&tried(bounds, column.index()), field.data_type())?);
-    }
-    let schema = Arc::new(Schema::new(fields));
-    let options = RecordBatchOptions::new().with_row_count(Some(TRIED as usize));
-    let batch = RecordBatch::try_new_with_options(Arc::clone(&schema), values, &options)?;
+    let columns: Vec<_> = collect_columns(condition).into_iter().collect();
+    let ([column], Some(rows)) = (columns.as_slice(), statistics.num_rows.get_value()) else { return Ok(None) };
+    let field = schema.field(column.index());
+    let Some(bounds) = statistics.column_statistics.get(column.index()).and_then(|known| {
+        let bound = |value: &ScalarValue| whole(value, field.data_type());
+        Some((bound(known.min_value.get_value()?)?, bound(known.max_value.get_value()?)?))
+    }) else {
+        return Ok(None);
+    };
+    let schema = Arc::new(Schema::new(vec![field.clone()]));
+    let batch = RecordBatch::try_new(Arc::clone(&schema), vec![cast(&tried(bounds), field.data_type())?])?;
     let condition = reassign_expr_columns(Arc::clone(condition), &schema)?;
     let found = condition.evaluate(&batch)?.into_array(TRIED as usize)?;
     let Some(found) = found.as_boolean_opt() else { return Ok(None) };
     let of_tried = found.true_count() as f64 / f64::from(TRIED);
-    Ok(Some(Left { part: (of_tried * sparsest).min(1.0), keys: of_tried * most }))
+    let steps = bounds.1.saturating_sub(bounds.0).max(0) as f64 + 1.0;
+    // Where there are fewer rows than values between the bounds, most of what is tried is in no row at all.
+    let sparse = (steps / (*rows).max(1) as f64).max(1.0);
+    Ok(Some(Left { part: (of_tried * sparse).min(1.0), keys: of_tried * steps }))
 }
 
 /// A value of a type whose values can be counted.
@@ -251,12 +243,12 @@ fn whole(value: &ScalarValue, kind: &DataType) -> Option<i64> {
 }
 
 /// Values between `bounds` without a pattern: keys often have one.
-fn tried((least, greatest): (i64, i64), seed: usize) -> Int64Array {
+fn tried((least, greatest): (i64, i64)) -> Int64Array {
     let steps = u128::from(greatest.abs_diff(least)) + 1;
     let value = |number: u32| {
         let mut hasher = DefaultHasher::new();
-        (seed, number).hash(&mut hasher);
-        least.wrapping_add_unsigned((u128::from(hasher.finish()) * steps >> 64) as u64)
+        number.hash(&mut hasher);
+        least.wrapping_add_unsigned(((u128::from(hasher.finish()) * steps) >> 64) as u64)
     };
     (0..TRIED).map(value).collect()
 }
