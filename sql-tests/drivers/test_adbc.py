@@ -90,7 +90,7 @@ def test_a_users_mistake_is_never_our_fault(cursor, sql, kind, says):
 
 def test_a_mode_that_is_not_there_says_what_to_run(cursor):
     rows(cursor, "SET grappe.execution_mode = 'streamed'")
-    with pytest.raises(adbc_driver_manager.dbapi.Error, match="grappe cluster run"):
+    with pytest.raises(adbc_driver_manager.dbapi.Error, match="no executor is connected"):
         rows(cursor, "SELECT count(*) FROM (VALUES (1)) t")
 
 
