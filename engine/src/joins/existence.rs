@@ -28,7 +28,7 @@ pub(super) fn asked_of(mut plan: &LogicalPlan) -> (Vec<&Join>, &LogicalPlan) {
 }
 
 /// `group` with those of `asking` at one of its inputs that are asked there of fewer rows than at its end, and the others.
-pub(super) fn placed<'p>(mut group: JoinGroup, asking: Vec<&'p Join>) -> Result<(JoinGroup, Vec<&'p Join>)> {
+pub(super) fn placed(mut group: JoinGroup, asking: Vec<&Join>) -> Result<(JoinGroup, Vec<&Join>)> {
     let Some(graph) = group.estimated() else { return Ok((group, asking)) };
     let rows_of_all = graph.rows_of_all();
     let mut kept = Vec::new();

@@ -38,7 +38,7 @@ impl ListedAgain {
     }
 
     /// What `list` gives, from the start or after a name.
-    fn from(&self, start: Option<Path>, list: impl Lister) -> BoxStream<'static, Result<ObjectMeta>> {
+    fn begun(&self, start: Option<Path>, list: impl Lister) -> BoxStream<'static, Result<ObjectMeta>> {
         let (rows, retries_max) = (list(start.as_ref()), self.retries_max);
         let listing = Listing { list, rows, last: start, retries: 0, retries_max };
         stream::unfold(listing, |mut listing| async move { listing.next().await.map(|row| (row, listing)) }).boxed()
@@ -95,7 +95,7 @@ impl Display for ListedAgain {
 impl ObjectStore for ListedAgain {
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
         let (store, prefix) = (Arc::clone(&self.store), prefix.cloned());
-        self.from(None, move |last: Option<&Path>| match last {
+        self.begun(None, move |last: Option<&Path>| match last {
             Some(last) => store.list_with_offset(prefix.as_ref(), last),
             None => store.list(prefix.as_ref()),
         })
@@ -103,7 +103,7 @@ impl ObjectStore for ListedAgain {
 
     fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
         let (store, prefix, first) = (Arc::clone(&self.store), prefix.cloned(), offset.clone());
-        self.from(Some(offset.clone()), move |last: Option<&Path>| {
+        self.begun(Some(offset.clone()), move |last: Option<&Path>| {
             store.list_with_offset(prefix.as_ref(), last.unwrap_or(&first))
         })
     }
@@ -181,7 +181,7 @@ mod tests {
             stream::iter(rest.take(count).map(|name| Ok(file(name)))).chain(stream::iter([Err(broken(text))])).boxed()
         };
         let store = ListedAgain::new(Arc::new(object_store::memory::InMemory::new()), retries_max);
-        let found: Result<Vec<ObjectMeta>> = store.from(None, list).try_collect().await;
+        let found: Result<Vec<ObjectMeta>> = store.begun(None, list).try_collect().await;
         let found = found.map(|files| files.iter().map(|file| file.location.to_string()).collect());
         (found, listings.load(Ordering::Relaxed))
     }
