@@ -72,8 +72,11 @@ impl From<Status> for Error {
             Code::NotFound => ErrorKind::NotFound,
             Code::AlreadyExists => ErrorKind::AlreadyExists,
             Code::PermissionDenied | Code::Unauthenticated => ErrorKind::Denied,
-            // A broken transport has a source error; an answer of the server has none.
-            Code::Unavailable | Code::Unknown | Code::Cancelled if std::error::Error::source(&status).is_some() => {
+            // A broken transport has a source error; an answer of the server has none. A server that ends while it is asked
+            // resets the call without a reason, which is `Internal`.
+            Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal
+                if std::error::Error::source(&status).is_some() =>
+            {
                 ErrorKind::Connection
             }
             Code::Unavailable | Code::Aborted => ErrorKind::Unavailable,
@@ -114,4 +117,23 @@ pub(crate) fn root_cause(error: &dyn std::error::Error) -> String {
         deepest = source;
     }
     deepest.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn a_call_that_the_transport_broke_can_be_tried_again() {
+        for code in [Code::Unavailable, Code::Unknown, Code::Cancelled, Code::Internal] {
+            let mut status = Status::new(code, "h2 protocol error: http2 error");
+            assert_ne!(Error::from(status.clone()).kind, ErrorKind::Connection, "{code:?}: the server said so");
+            status.set_source(Arc::new(std::io::Error::other("stream no longer needed")));
+            let error = Error::from(status);
+            assert!(error.is_retryable(), "{code:?}: {error}");
+            assert!(error.message.ends_with("stream no longer needed"), "{error}");
+        }
+    }
 }

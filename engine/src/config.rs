@@ -4,7 +4,7 @@ use std::any::Any;
 use std::fmt::{Display, Formatter};
 use std::str::FromStr;
 
-use datafusion::common::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionOptions};
+use datafusion::common::config::{ConfigEntry, ConfigExtension, ConfigNonZeroUsize, ConfigOptions, ExtensionOptions};
 use datafusion::error::DataFusionError;
 use datafusion::prelude::SessionConfig;
 
@@ -235,7 +235,17 @@ pub fn session_config(partitions: usize) -> SessionConfig {
     options.sql_parser.collect_spans = true;
     // A timestamp with time zone has one; without this DataFusion gives it none.
     options.execution.time_zone = Some("+00:00".to_owned());
+    one_batch_a_spilled_file(options);
     config
+}
+
+/// Has a repartitioning write each batch that it spills into a file of its own. In DataFusion 55 whoever reads spilled
+/// batches waits for the oldest file that is still written, while the batch it needs lies in a newer one, and those who
+/// write wait for it (apache/datafusion#24883). A file that is full when its first batch is written is never waited for.
+fn one_batch_a_spilled_file(options: &mut ConfigOptions) {
+    if let Ok(byte) = ConfigNonZeroUsize::try_new(1) {
+        options.execution.max_spill_file_size_bytes = byte;
+    }
 }
 
 /// The schema that names without one mean.
@@ -246,10 +256,11 @@ pub(crate) fn default_schema(options: &ConfigOptions) -> SchemaName {
 /// Keys that belong to the process and not to a session: `SET` refuses them.
 pub(crate) fn is_process_setting(key: &str) -> bool {
     const PREFIXES: [&str; 2] = ["datafusion.runtime.", "ballista."];
-    const KEYS: [&str; 3] = [
+    const KEYS: [&str; 4] = [
         "datafusion.catalog.create_default_catalog_and_schema",
         "datafusion.catalog.information_schema",
         "datafusion.catalog.location",
+        "datafusion.execution.max_spill_file_size_bytes",
     ];
     PREFIXES.iter().any(|prefix| key.starts_with(prefix)) || KEYS.contains(&key)
 }

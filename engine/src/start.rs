@@ -25,7 +25,7 @@ impl Engine {
         if statement.effect() == Effect::Definition {
             return Ok(self.modes().local("it changes the session or the catalog"));
         }
-        gather_statistics(&statement.state, plan).await;
+        gather_statistics(&statement.state, plan).await?;
         self.modes().choose(&statement.state, plan).await
     }
 

@@ -71,10 +71,8 @@ impl Executor {
             let membership = coordinator.memberships();
             (coordinator, membership)
         };
-        let removals = TaskTracker::new();
-        let shutdown_of_parts = shutdown.clone();
-        let parts =
-            Parts { options, tasks, streams, work_dir, coordinator, outbox, removals, shutdown: shutdown_of_parts };
+        let (leaves, removals) = (shutdown.clone(), TaskTracker::new());
+        let parts = Parts { options, tasks, streams, work_dir, coordinator, outbox, removals, leaves };
         let ended = service.spawn(run(parts, listener));
         Ok(Handle { name, address, membership, shutdown, ended, _service: service, _compute: compute })
     }
@@ -144,13 +142,14 @@ struct Parts {
     coordinator: Arc<Coordinator>,
     outbox: Outbox,
     removals: TaskTracker,
-    shutdown: CancellationToken,
+    /// Cancelled when it has to leave.
+    leaves: CancellationToken,
 }
 
 /// Serves, stays joined and delivers outcomes until the shutdown, then drains and leaves.
 async fn run(parts: Parts, listener: std::net::TcpListener) -> Result<()> {
     let drained = async {
-        parts.shutdown.cancelled().await;
+        parts.leaves.cancelled().await;
         parts.drain().await;
     };
     tokio::select! {
@@ -180,7 +179,7 @@ impl Parts {
             outbox: self.outbox.clone(),
             coordinator: Arc::clone(&self.coordinator),
         };
-        let shuffle = FlightServiceServer::new(ShuffleService::new(&self.work_dir, heart, self.shutdown.clone()))
+        let shuffle = FlightServiceServer::new(ShuffleService::new(&self.work_dir, heart, self.leaves.clone()))
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
@@ -199,7 +198,7 @@ impl Parts {
                 self.streams.wait_until_read().await;
                 self.outbox.wait_until_empty().await;
                 self.work_dir.wait_until_empty().await;
-                if self.tasks.is_idle() {
+                if self.tasks.is_idle() && self.streams.are_read() {
                     return;
                 }
             }

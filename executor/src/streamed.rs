@@ -75,6 +75,11 @@ impl Streams {
         self.calls.tracker.close();
         self.calls.tracker.wait().await;
     }
+
+    /// Whether nobody wants any.
+    pub(crate) fn are_read(&self) -> bool {
+        self.calls.tracker.is_empty()
+    }
 }
 
 /// A service of a gRPC server.

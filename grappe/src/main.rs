@@ -31,6 +31,8 @@ const ABANDONED_TIME_MAX: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     share_arenas();
+    // Spilled and shuffled rows lie in many files. Whoever has to keep fewer open says so with the hard limit.
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
     let cli = Cli::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(std::thread::available_parallelism().map_or(2, usize::from).max(2))

@@ -197,6 +197,24 @@ def test_what_is_larger_than_memory_is_right(place, kind):
         assert ("join" in kind) == (place.setbacks(sql) == MERGED)
 
 
+def test_parts_that_spill_at_the_same_time_do_not_wait_for_each_other(local):
+    files = local.folder / "texts"
+    texts = (
+        "SELECT value AS id, repeat('é', CAST(value % 30 AS INT)) AS text, 'store ' || (value % 37) AS store,"
+        " to_timestamp_seconds(1704067200 + value % 100000 * 60) AS at"
+    )
+    distinct = "SELECT count(*) FROM (SELECT DISTINCT id, text, at, store FROM texts)"
+    with local.within_memory(), local.cursor(query_memory_bytes_max="12MB", query_runtime_seconds_max="30") as cursor:
+        for part in range(3):
+            rows(cursor, f"COPY ({texts} FROM range(0, 600000) WHERE value % 3 = {part}) TO '{files}/{part}.parquet'")
+        rows(cursor, f"CREATE EXTERNAL TABLE texts STORED AS PARQUET LOCATION '{files}/'")
+        assert rows(cursor, distinct) == [(600_000,)]
+        rows(cursor, "SET grappe.query_memory_bytes_max = '3MB'")
+        for _ in range(10):
+            with pytest.raises(adbc_driver_manager.Error, match="query_memory_bytes_max.*ResourceExhausted"):
+                rows(cursor, distinct)
+
+
 def test_a_sort_of_more_than_memory_is_in_order(place):
     at = 0
     with place.within_memory(), Spill(place) as spill, place.cursor() as cursor:

@@ -1,6 +1,6 @@
 """Who asks the query: a thread of this process, or a process that can be killed.
 
-As a program: python client.py FLIGHT_URL, with the statement on standard input.
+As a program: python client.py FLIGHT_URL MODE, with the statement on standard input.
 """
 
 import pathlib
@@ -13,12 +13,13 @@ import time
 import adbc_driver_flightsql.dbapi as flightsql
 import adbc_driver_manager
 
-STAGED = "SET grappe.execution_mode = 'staged'"
+def choice(mode):
+    return f"SET grappe.execution_mode = '{mode}'"
 
 
-def ask_staged(flight, sql, opened=lambda cursor: None, fetch=lambda cursor: cursor.fetchall()):
+def ask(flight, mode, sql, opened=lambda cursor: None, fetch=lambda cursor: cursor.fetchall()):
     with flightsql.connect(flight, autocommit=True) as connection, connection.cursor() as cursor:
-        cursor.execute(STAGED)
+        cursor.execute(choice(mode))
         cursor.fetchall()
         opened(cursor)
         cursor.execute(sql)
@@ -33,10 +34,10 @@ def first(error):
 
 
 class Client:
-    """A thread that runs one statement in staged mode."""
+    """A thread that runs one statement."""
 
-    def __init__(self, cluster, sql):
-        self.flight, self.sql = cluster.flight, sql
+    def __init__(self, cluster, sql, mode):
+        self.flight, self.sql, self.mode = cluster.flight, sql, mode
         self.rows, self.error, self.closing_error, self.cursor = None, None, None, None
         self.started = self.ended = None
         self.done = threading.Event()
@@ -49,7 +50,7 @@ class Client:
 
     def run(self):
         try:
-            ask_staged(self.flight, self.sql, self.opened, self.keep)
+            ask(self.flight, self.mode, self.sql, self.opened, self.keep)
         except (adbc_driver_manager.Error, RuntimeError) as error:
             # Who has all rows can only fail to say goodbye.
             if self.rows is None:
@@ -82,8 +83,8 @@ class Client:
 class ReaderInSteps(Client):
     """Reads one batch, and the others when told to."""
 
-    def __init__(self, cluster, sql):
-        super().__init__(cluster, sql)
+    def __init__(self, cluster, sql, mode):
+        super().__init__(cluster, sql, mode)
         self.has_begun, self.may_go_on = threading.Event(), threading.Event()
 
     def fetch(self, cursor):
@@ -100,11 +101,11 @@ class ClientProcess:
 
     rows = error = None
 
-    def __init__(self, cluster, sql):
-        self.flight, self.sql, self.process = cluster.flight, sql, None
+    def __init__(self, cluster, sql, mode):
+        self.flight, self.sql, self.mode, self.process = cluster.flight, sql, mode, None
 
     def start(self):
-        command = [sys.executable, str(pathlib.Path(__file__).resolve()), self.flight]
+        command = [sys.executable, str(pathlib.Path(__file__).resolve()), self.flight, self.mode]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
@@ -135,12 +136,13 @@ class ClientProcess:
 class Shell(ClientProcess):
     """`grappe --connect`; nobody reads its rows."""
 
-    def __init__(self, cluster, sql):
-        super().__init__(cluster, sql)
+    def __init__(self, cluster, sql, mode):
+        super().__init__(cluster, sql, mode)
         self.cluster = cluster
 
     def start(self):
-        command = [self.cluster.folder / "grappe", "--connect", self.flight, "-X", "-c", STAGED, "-c", self.sql]
+        shell = [self.cluster.folder / "grappe", "--connect", self.flight, "-X"]
+        command = [*shell, "-c", choice(self.mode), "-c", self.sql]
         self.process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             env=self.cluster.environment,
@@ -152,4 +154,4 @@ class Shell(ClientProcess):
 
 
 if __name__ == "__main__":
-    ask_staged(sys.argv[1], sys.stdin.read(), lambda cursor: print("asking", flush=True))
+    ask(sys.argv[1], sys.argv[2], sys.stdin.read(), lambda cursor: print("asking", flush=True))

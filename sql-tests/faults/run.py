@@ -49,7 +49,7 @@ class Runner:
         missing = {executor.pid: executor.name for executor in self.cluster.executors}
 
         def is_seen():
-            client = Client(self.cluster, PROBE)
+            client = Client(self.cluster, PROBE, "staged")
             client.start()
             while missing and not client.wait(PROBE_POLL_SECONDS):
                 for pid, (_, tasks) in self.cluster.members().items():
@@ -64,10 +64,10 @@ class Runner:
 
     def clean(self, kind, question):
         """Seconds of the question when nothing happens; its rows must be right."""
-        key = (type(self.site), question.label)
+        key = (type(self.site), kind.mode, question.label)
         if key not in self.clean_seconds:
             kind().arrange(self.cluster, question)
-            client = Client(self.cluster, question.sql)
+            client = Client(self.cluster, question.sql, kind.mode)
             client.start()
             if not client.wait(CLEAN_SECONDS_MAX):
                 raise Unsettled(f"{question.label} without a fault did not end in {CLEAN_SECONDS_MAX} s")
@@ -96,7 +96,7 @@ class Runner:
         return run
 
     def scene(self, kind, question, chance, moment):
-        return Scene(self.site, kind.client(self.cluster, question.sql), chance, moment, question)
+        return Scene(self.site, kind.client(self.cluster, question.sql, kind.mode), chance, moment, question)
 
     def strike(self, run, fault, scene):
         """Whether it hit; the run then says what came of it."""

@@ -1,8 +1,8 @@
 //! A table of files: DataFusion's, narrowed to what a pattern matches, and with what the files say of their rows.
 //!
 //! Parquet files say in their footers how many rows they have and between which values. Whoever chooses an order of joins
-//! has to know that before it is planned which files are read, so it is gathered for statements that join, and for tables
-//! of not too many files.
+//! has to know that before it is planned which files are read, so it is gathered for statements that join. A footer is read
+//! once and kept; DataFusion's own plan would read the same ones a moment later.
 
 use std::sync::{Arc, OnceLock};
 
@@ -23,6 +23,8 @@ use futures::{StreamExt, stream};
 
 use crate::Error;
 use crate::catalog::glob::{Glob, listing_state};
+use crate::config::grappe_options;
+use crate::planning::{Size, planned};
 
 /// Tables whose files are looked at together.
 const TABLES_AT_ONCE: usize = 8;
@@ -65,20 +67,31 @@ impl FileTable {
 }
 
 /// Lets the tables of `plan` tell how many rows they have, if it joins any.
-pub(crate) async fn gather_statistics(state: &SessionState, plan: &LogicalPlan) {
-    let mut tables = Vec::new();
-    let visited = plan.apply_with_subqueries(|node| {
-        if let LogicalPlan::TableScan(scan) = node {
-            tables.extend(source_as_provider(&scan.source));
+///
+/// # Errors
+/// `Exhausted` if it takes longer than planning may. What is wrong with files is said by whoever reads them.
+pub(crate) async fn gather_statistics(state: &Arc<SessionState>, plan: &LogicalPlan) -> crate::Result<()> {
+    let limits = grappe_options(state.config()).limits;
+    let (state, plan, size) = (Arc::clone(state), plan.clone(), Size::of_plan(plan));
+    planned(&limits, size, async move {
+        let mut tables = Vec::new();
+        plan.apply_with_subqueries(|node| {
+            if let LogicalPlan::TableScan(scan) = node {
+                tables.extend(source_as_provider(&scan.source));
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        if tables.len() > 1 {
+            gather_all(&state, tables).await;
         }
-        Ok(TreeNodeRecursion::Continue)
-    });
-    if visited.is_err() || tables.len() < 2 {
-        return;
-    }
+        Ok(())
+    })
+    .await
+}
+
+async fn gather_all(state: &SessionState, tables: Vec<Arc<dyn TableProvider>>) {
     let gathered = stream::iter(tables).for_each_concurrent(TABLES_AT_ONCE, |table| async move {
         let Some(files) = table.downcast_ref::<FileTable>() else { return };
-        // Whoever reads the files says what is wrong with them.
         if let Err(error) = files.gather(state).await {
             tracing::debug!(%error, "the rows of a table are not known");
         }

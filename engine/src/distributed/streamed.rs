@@ -44,6 +44,9 @@ const PART_BYTES: usize = 1 << 20;
 /// Parts of a task: of a plan in one part nothing is exchanged, and there is no place to cut it.
 const PARTS_MIN: usize = 2;
 
+/// Connections that are kept. Executors come and go under ever new addresses.
+const CHANNELS_MAX: usize = 1024;
+
 /// Connections to the workers, made when first needed and kept.
 #[derive(Debug, Default)]
 pub struct WorkerChannels {
@@ -68,6 +71,10 @@ impl ChannelResolver for Channels {
         let channel = match self.0.channels.get(&address) {
             Some(channel) => channel.clone(),
             None => {
+                if self.0.channels.len() >= CHANNELS_MAX {
+                    // Calls in progress keep theirs.
+                    self.0.channels.clear();
+                }
                 // It connects when it is used, and again when it was lost.
                 let channel = self.0.transport.endpoint(&address)?.connect_lazy();
                 self.0.channels.entry(address).or_insert(channel).clone()

@@ -95,7 +95,7 @@ impl FileSource for SelectiveSource {
         partition: usize,
     ) -> Result<Box<dyn Morselizer>> {
         let plain = self.parquet.create_morselizer(Arc::clone(&store), base, partition)?;
-        Ok(Box::new(Choice { plain, parquet: self.parquet.clone(), store, base: base.clone(), partition }))
+        Ok(Box::new(FileChoice { plain, parquet: self.parquet.clone(), store, base: base.clone(), partition }))
     }
 
     fn table_schema(&self) -> &TableSchema {
@@ -143,7 +143,7 @@ impl FileSource for SelectiveSource {
 }
 
 /// Opens the files of one part of a scan.
-struct Choice {
+struct FileChoice {
     /// Reads all columns of all rows.
     plain: Box<dyn Morselizer>,
     parquet: ParquetSource,
@@ -152,13 +152,13 @@ struct Choice {
     partition: usize,
 }
 
-impl fmt::Debug for Choice {
+impl fmt::Debug for FileChoice {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Choice").field("plain", &self.plain).finish_non_exhaustive()
+        f.debug_struct("FileChoice").field("plain", &self.plain).finish_non_exhaustive()
     }
 }
 
-impl Morselizer for Choice {
+impl Morselizer for FileChoice {
     fn plan_file(&self, file: PartitionedFile) -> Result<Box<dyn MorselPlanner>> {
         let Some(predicate) = self.keys_first(&file)? else { return self.plain.plan_file(file) };
         let source = self.parquet.clone().with_predicate(predicate).with_pushdown_filters(true);
@@ -166,7 +166,7 @@ impl Morselizer for Choice {
     }
 }
 
-impl Choice {
+impl FileChoice {
     /// The conditions with those first that leave the fewest rows of `file`, if those are few.
     fn keys_first(&self, file: &PartitionedFile) -> Result<Option<Arc<dyn PhysicalExpr>>> {
         let (Some(predicate), Some(statistics)) = (self.parquet.filter(), &file.statistics) else { return Ok(None) };

@@ -150,7 +150,7 @@ impl Running for StreamedRunning {
     }
 
     fn is_large(&self) -> bool {
-        true
+        self.attempts.first.is_large()
     }
 
     fn cancel(&self) {

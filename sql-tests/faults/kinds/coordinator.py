@@ -6,7 +6,7 @@ import time
 
 import adbc_driver_manager
 
-from client import ask_staged, first
+from client import ask, first
 from cluster import STOP_SECONDS_MAX, Unsettled
 from kinds.fault import Fault
 from outcome import UNAVAILABLE, error_code
@@ -46,7 +46,7 @@ class KillCoordinator(Fault):
         kept = cluster.ask("SELECT n, text FROM kept ORDER BY n")
         if list(map(tuple, kept)) != KEPT:
             return f"the table kept says {kept}"
-        return scene.difference(ask_staged(cluster.flight, scene.client.sql))
+        return scene.difference(ask(cluster.flight, self.mode, scene.client.sql))
 
 
 class DrainCoordinator(Fault):

@@ -75,7 +75,7 @@ class DiskFull(DiskFault):
         """Says when the victim gets a task although it rests."""
         cluster.wait_until_idle(REST_SECONDS)
         for _ in range(PROBES):
-            client = Client(cluster, PROBE)
+            client = Client(cluster, PROBE, self.mode)
             client.start()
             while not client.wait(PROBE_POLL_SECONDS):
                 tasks, rested = cluster.members().get(self.victim.pid, ["", 0])[1], time.monotonic() - self.rests_since

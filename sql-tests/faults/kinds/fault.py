@@ -16,6 +16,8 @@ class Fault:
     # Until the query has to end.
     seconds_max = 90
     client = Client
+    # In which the query runs.
+    mode = "staged"
     # Where the cluster is.
     site = Local
     # Whether it needs root, and so is left out unless asked for.
