@@ -35,5 +35,6 @@ pub use engine::storage::{Secret, StorageOptions};
 pub use engine::{EngineOptions, Error, ErrorKind};
 pub use options::CoordinatorOptions;
 pub use scheduler::SchedulerOptions;
+pub use scheduler::simulation::{SimulationOptions, SimulationReport, simulate};
 pub use tls::TlsFiles;
 pub use users::hash_password;

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use benchmarks::clients;
+use benchmarks::scheduling;
 use benchmarks::suites::{self, Suite};
 use client::Client;
 use local_cluster::{ClusterOptions, LocalCluster};
@@ -23,7 +24,12 @@ pub(crate) async fn run(
     logging::start(settings.log.as_deref().unwrap_or(logging::OF_A_COMMAND))?;
     let data_dir = settings.data_dir().map_or_else(std::env::temp_dir, std::path::Path::to_owned);
     let failed = |error: benchmarks::Error| Failure::ours(error.to_string());
+    let is_simulated = matches!(arguments, BenchArguments::Scheduling(_));
+    if is_simulated && connect.is_some() {
+        return Err(Failure::ours("bench scheduling simulates a cluster in this process: leave out --connect"));
+    }
     let embedded = match &connect {
+        _ if is_simulated => None,
         Some(_) => None,
         None => {
             let coordinator = settings.embedded();
@@ -48,6 +54,7 @@ pub(crate) async fn run(
         BenchArguments::H2o(options) => suite(Suite::H2o, options).await?,
         BenchArguments::Clickbench(options) => suite(Suite::Clickbench, options).await?,
         BenchArguments::Clients(options) => clients::run(options, client, data_dir).await.map_err(failed)?,
+        BenchArguments::Scheduling(options) => scheduling::run(options).await.map_err(failed)?,
     };
     if let Some(cluster) = embedded {
         cluster.stop().await?;

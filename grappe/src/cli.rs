@@ -255,4 +255,6 @@ pub(crate) enum BenchArguments {
     Clickbench(benchmarks::suites::SuiteOptions),
     /// Many clients at once: throughput, and how long small queries take beside large ones
     Clients(benchmarks::clients::ClientsOptions),
+    /// Scheduling alone: many executors and tasks that are simulated, without data
+    Scheduling(benchmarks::scheduling::SchedulingOptions),
 }

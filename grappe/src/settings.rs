@@ -125,6 +125,8 @@ pub(crate) struct ServerSettings {
     pub(crate) result_spool_bytes_max: ByteSize,
     /// Bytes of a streamed result that are gathered before the first row is delivered.
     pub(crate) streamed_result_bytes_max: ByteSize,
+    /// Parts of a stage at most: there are two for each virtual core of the cluster, and not more than these.
+    pub(crate) stage_parts_max: usize,
     /// Seconds that statements may hold up a stop.
     pub(crate) drain_seconds_max: u64,
     /// Whether to wait until no other coordinator serves the same catalog, and to serve it then.
@@ -222,6 +224,7 @@ impl Settings {
                 task_idle_seconds_max: server.scheduler.task_idle_max.as_secs(),
                 result_spool_bytes_max: ByteSize::b(server.scheduler.result_spool_bytes_max),
                 streamed_result_bytes_max: ByteSize::b(server.scheduler.streamed_result_bytes_max),
+                stage_parts_max: server.scheduler.stage_parts_max,
                 drain_seconds_max: server.drain_seconds_max,
                 standby: false,
                 http_listen: None,
@@ -328,6 +331,7 @@ impl Settings {
                 task_idle_max: Duration::from_secs(server.task_idle_seconds_max),
                 result_spool_bytes_max: server.result_spool_bytes_max.as_u64(),
                 streamed_result_bytes_max: server.streamed_result_bytes_max.as_u64(),
+                stage_parts_max: server.stage_parts_max.max(1),
                 ..SchedulerOptions::default()
             },
             tls: None,

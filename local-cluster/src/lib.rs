@@ -1,4 +1,5 @@
-//! A cluster on one machine: in this process, for tests and embedding, or as child processes.
+//! A cluster on one machine: in this process, for tests and embedding, as child processes, or simulated to see how the
+//! scheduler fares with more executors than a machine holds.
 //!
 //! It starts, watches and stops components and processes; it knows nothing of SQL.
 
@@ -6,6 +7,7 @@ mod in_process;
 mod processes;
 mod wire;
 
+pub use flight_server::{SimulationOptions, SimulationReport, simulate};
 pub use in_process::{ClusterOptions, LocalCluster};
 pub use processes::{ProcessCluster, ProcessClusterOptions};
 pub use wire::{ClusterSummary, CoordinatorAddresses, ExecutorReady, Process};

@@ -97,6 +97,22 @@ impl Launcher {
         Self { executors, members, jobs }
     }
 
+    /// Notes what is about to be sent: the tasks that are to be, and the jobs that cannot be.
+    pub(crate) async fn admit(
+        &self,
+        tasks: Vec<MultiTaskDefinition>,
+        executor: &str,
+    ) -> (Vec<MultiTaskDefinition>, HashSet<JobId>) {
+        let (fitting, refused) = self.split_off_too_large(tasks);
+        let mut tasks = Vec::with_capacity(fitting.len());
+        for task in fitting {
+            if self.launched(&task, executor).await {
+                tasks.push(task);
+            }
+        }
+        (tasks, refused)
+    }
+
     /// Notes a launch. Asked after that whether the executor is there: one that is lost meanwhile has it taken away.
     async fn launched(&self, task: &MultiTaskDefinition, executor: &str) -> bool {
         let is_wanted = self.jobs.launched(task, executor);
@@ -138,13 +154,7 @@ impl TaskLauncher for Launcher {
         tasks: Vec<MultiTaskDefinition>,
         _: &ExecutorManager,
     ) -> BallistaResult<HashSet<JobId>> {
-        let (fitting, refused) = self.split_off_too_large(tasks);
-        let mut tasks = Vec::with_capacity(fitting.len());
-        for task in fitting {
-            if self.launched(&task, &executor.id).await {
-                tasks.push(task);
-            }
-        }
+        let (tasks, refused) = self.admit(tasks, &executor.id).await;
         let address = format!("{}:{}", executor.host, executor.grpc_port);
         for chunk in chunks(tasks) {
             let message = LaunchMultiTaskParams { multi_tasks: chunk, scheduler_endpoint: String::new() };
@@ -172,7 +182,7 @@ fn names(definition: &MultiTaskDefinition) -> impl Iterator<Item = TaskName> {
 }
 
 /// Tasks in messages of a size that can be sent.
-fn chunks(tasks: Vec<MultiTaskDefinition>) -> Vec<Vec<MultiTaskDefinition>> {
+pub(crate) fn chunks(tasks: Vec<MultiTaskDefinition>) -> Vec<Vec<MultiTaskDefinition>> {
     let mut chunks: Vec<Vec<MultiTaskDefinition>> = Vec::new();
     let mut bytes = usize::MAX;
     for task in tasks {

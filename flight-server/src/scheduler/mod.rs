@@ -24,6 +24,7 @@ mod query;
 mod recovery;
 mod result;
 mod service;
+pub(crate) mod simulation;
 mod spool;
 mod staged;
 mod streamed;
@@ -38,6 +39,7 @@ use ballista_scheduler::cluster::BallistaCluster;
 use ballista_scheduler::config::{SchedulerConfig, TaskDistributionPolicy};
 use ballista_scheduler::metrics::NoopMetricsCollector;
 use ballista_scheduler::scheduler_server::{JobIdGenerator, SchedulerServer};
+use ballista_scheduler::state::task_manager::TaskLauncher;
 use datafusion::common::runtime::SpawnedTask;
 use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
 use engine::distributed::codec::ballista_codec;
@@ -68,6 +70,9 @@ pub struct SchedulerOptions {
     pub executor_lost_after: Duration,
     /// Parts of a stage for each virtual core of the cluster.
     pub parts_per_vcore: usize,
+    /// Parts of a stage at most. What the coordinator remembers of an exchange grows with the square of them
+    /// (docs/scale.md).
+    pub stage_parts_max: usize,
     /// How often a query is tried when executors are lost before it has delivered a row.
     pub attempts_max: usize,
     /// How often a query is tried when executors die under it whose memory was nearly full: it is taken for the cause.
@@ -94,6 +99,7 @@ impl Default for SchedulerOptions {
         Self {
             executor_lost_after: Duration::from_secs(10),
             parts_per_vcore: 2,
+            stage_parts_max: 512,
             attempts_max: 8,
             deaths_max: 2,
             task_idle_max: Duration::from_secs(120),
@@ -130,7 +136,9 @@ impl Scheduler {
         let jobs = Arc::new(Jobs::default());
         let members = Arc::new(Members::new(Arc::clone(&jobs), &options));
         let executors = Arc::new(Executors::new(options.transport.clone()));
-        let ballista = start_ballista(&options, address, &jobs, &members, &executors).await?;
+        let launcher = Launcher::new(Arc::clone(&executors), Arc::clone(&members), Arc::clone(&jobs));
+        let cluster = BallistaCluster::new(Arc::clone(&members) as _, Arc::clone(&jobs) as _);
+        let ballista = start_ballista(&options, address, cluster, Arc::new(launcher)).await?;
         let pulses = Pulses::new(Arc::clone(&members), Arc::clone(&jobs), &options);
         let (for_ballista, for_members, for_jobs) = (Arc::clone(&ballista), Arc::clone(&members), Arc::clone(&jobs));
         let service = ClusterService::new(for_ballista, for_members, for_jobs, Arc::clone(&pulses), &options);
@@ -206,12 +214,9 @@ impl system::Executors for KnownExecutors {
 async fn start_ballista(
     options: &SchedulerOptions,
     address: SocketAddr,
-    jobs: &Arc<Jobs>,
-    members: &Arc<Members>,
-    executors: &Arc<Executors>,
+    cluster: BallistaCluster,
+    launcher: Arc<dyn TaskLauncher>,
 ) -> Result<Arc<Ballista>> {
-    let cluster = BallistaCluster::new(Arc::clone(members) as _, Arc::clone(jobs) as _);
-    let launcher = Arc::new(Launcher::new(Arc::clone(executors), Arc::clone(members), Arc::clone(jobs)));
     let config = Arc::new(ballista_config(options));
     let metrics = Arc::new(NoopMetricsCollector::default());
     let endpoint = address.to_string();

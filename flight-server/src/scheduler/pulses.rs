@@ -119,7 +119,8 @@ impl Pulses {
         }
     }
 
-    fn take(&self, id: &str, pulse: &Pulse) {
+    /// Takes what an executor tells.
+    pub(crate) fn take(&self, id: &str, pulse: &Pulse) {
         self.members.note_memory(id, pulse.memory_percent);
         self.jobs.check_tasks(id, &pulse.tasks, self.task_idle_max);
     }

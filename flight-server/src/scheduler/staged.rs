@@ -50,8 +50,9 @@ impl Cluster {
 
     /// The session's state as Ballista needs it, for the cluster as it is now.
     pub(crate) fn state(&self, state: &SessionState) -> SessionState {
-        let partitions = self.members.vcores().max(1) * self.options.parts_per_vcore.max(1);
-        staged_state(state, partitions, &self.options.transport)
+        let SchedulerOptions { parts_per_vcore, stage_parts_max, transport, .. } = &self.options;
+        let parts = self.members.vcores().saturating_mul(*parts_per_vcore);
+        staged_state(state, parts.clamp(1, (*stage_parts_max).max(1)), transport)
     }
 }
 
