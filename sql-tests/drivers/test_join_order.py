@@ -171,3 +171,32 @@ def test_a_condition_that_changes_is_asked_where_it_was_written(shop):
 def test_a_wrong_switch_is_refused(shop):
     with pytest.raises(Exception, match="'true' or 'false', not 'maybe'"):
         rows(shop, "SET grappe.join_reordering = 'maybe'")
+
+
+def join_of(cursor, query):
+    """How the only hash join of a query is done."""
+    plan = dict(rows(cursor, f"EXPLAIN {query}"))["physical_plan"]
+    return re.search(r"HashJoinExec: mode=(\w+)", plan)[1]
+
+
+def test_one_process_keeps_rather_large_sides_whole(server, tmp_path):
+    query = "SELECT count(*), sum(one.n + many.n) FROM one JOIN many USING (n)"
+    with flightsql.connect(server.flight, autocommit=True) as connection, connection.cursor() as cursor:
+        rows(cursor, "SET grappe.execution_mode = 'local'")
+        rows(cursor, "SET datafusion.execution.target_partitions = 4")
+        for name, count in {"one": 200_000, "many": 600_000}.items():
+            rows(cursor, f"COPY (SELECT value AS n FROM range(0, {count})) TO '{tmp_path}/{name}/' STORED AS PARQUET")
+            rows(cursor, f"CREATE EXTERNAL TABLE {name} STORED AS PARQUET LOCATION '{tmp_path}/{name}/'")
+        assert join_of(cursor, query) == "CollectLeft"
+        answer = [(200_000, 199_999 * 200_000)]
+        assert rows(cursor, query) == answer
+        # Made by one thread: with more parts, smaller ones.
+        rows(cursor, "SET datafusion.execution.target_partitions = 64")
+        assert join_of(cursor, query) == "Partitioned"
+        rows(cursor, "SET datafusion.execution.target_partitions = 4")
+        rows(cursor, "SET datafusion.optimizer.hash_join_single_partition_threshold_rows = 1000")
+        rows(cursor, "SET datafusion.optimizer.hash_join_single_partition_threshold = 1000")
+        assert join_of(cursor, query) == "Partitioned"
+        assert rows(cursor, query) == answer
+        rows(cursor, "DROP TABLE one")
+        rows(cursor, "DROP TABLE many")

@@ -14,6 +14,7 @@ mod selective;
 mod spillable;
 mod stand_in;
 mod views;
+mod whole_sides;
 
 use std::sync::Arc;
 
@@ -32,6 +33,7 @@ pub use mode::{Choice, Mode, Modes, cannot_run};
 pub(crate) use mode::{check_scan, scan_bytes};
 pub use stand_in::{Work, stand_in};
 pub(crate) use views::{PlainResult, cast_batch, result_schema, result_stream};
+pub(crate) use whole_sides::physical_here;
 
 use crate::Result;
 use crate::config::grappe_options;
