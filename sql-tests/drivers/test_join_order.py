@@ -191,7 +191,7 @@ def test_one_process_keeps_rather_large_sides_whole(server, tmp_path):
         answer = [(200_000, 199_999 * 200_000)]
         assert rows(cursor, query) == answer
         # Made by one thread: with more parts, smaller ones.
-        rows(cursor, "SET datafusion.execution.target_partitions = 64")
+        rows(cursor, "SET datafusion.execution.target_partitions = 256")
         assert join_of(cursor, query) == "Partitioned"
         rows(cursor, "SET datafusion.execution.target_partitions = 4")
         rows(cursor, "SET datafusion.optimizer.hash_join_single_partition_threshold_rows = 1000")
