@@ -10,6 +10,7 @@ from sites import Local
 
 # Asking the coordinator what runs costs it something: not more often than this.
 ASK_SECONDS = 0.01
+STREAMED = "SELECT count(*) FROM system.queries WHERE state = 'running' AND mode = 'streamed' AND tasks > 0"
 
 
 class Missed(Exception):
@@ -64,7 +65,12 @@ class Scene:
         return self.wait_for(found, ASK_SECONDS)
 
     def part(self, executor, members=None):
-        """What of the query would be lost with this executor now: running tasks, or the newest stage's files."""
+        """What of the query would be lost with this executor now: running tasks, or the newest stage's files.
+
+        Of a query that is streamed each executor has tasks, which the coordinator does not count by executor.
+        """
+        if self.client.mode == "streamed":
+            return executor.name if self.cluster.ask(STREAMED)[0][0] else ""
         members = self.cluster.members() if members is None else members
         tasks = members.get(executor.pid, ["", 0])[1]
         files = executor.shuffle_files()

@@ -145,11 +145,8 @@ class StopShort(Fault):
     def seconds(self, scene):
         return 5
 
-    def choose(self, scene):
-        return scene.wait_for_one(scene.executors())
-
     def inject(self, scene):
-        self.victim, part = self.choose(scene)
+        self.victim, part = scene.wait_for_one(scene.executors())
         self.victim.signal(signal.SIGSTOP)
         hit = f"stopped {part} {scene.struck()}"
         seconds = self.seconds(scene)
