@@ -22,7 +22,7 @@ use tokio::runtime::Handle;
 use crate::config::grappe_options;
 use crate::execution::{
     Availability, Execution, Mode, Progress, Running, StartRequest, can_fall_back, check_scan, cooperative, or_again,
-    physical_here, runnable, scan_bytes, with_merge_joins,
+    physical_with, runnable, scan_bytes, with_merge_joins, with_whole_sides,
 };
 use crate::memory::{fit_to_memory, query_runtime};
 use crate::storage::{Listed, pinned};
@@ -116,7 +116,7 @@ async fn prepared(
     state: &Arc<SessionState>,
 ) -> Result<(Arc<dyn ExecutionPlan>, Arc<TaskContext>)> {
     let limits = grappe_options(state.config()).limits;
-    let plan = physical_here(state, &request.plan).await?;
+    let plan = physical_with(state, &request.plan, with_whole_sides).await?;
     check_scan(plan.as_ref(), &limits)?;
     let runtime = query_runtime(state.runtime_env(), &request.query_id, &limits)?;
     let (plan, runtime) = pinned(plan, &runtime, Listed::Here)?;

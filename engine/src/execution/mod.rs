@@ -33,7 +33,7 @@ pub use mode::{Choice, Mode, Modes, cannot_run};
 pub(crate) use mode::{check_scan, scan_bytes};
 pub use stand_in::{Work, stand_in};
 pub(crate) use views::{PlainResult, cast_batch, result_schema, result_stream};
-pub(crate) use whole_sides::physical_here;
+pub(crate) use whole_sides::with_whole_sides;
 
 use crate::Result;
 use crate::config::grappe_options;
@@ -53,9 +53,18 @@ pub fn runnable(plan: Arc<dyn ExecutionPlan>) -> datafusion::error::Result<Arc<d
 /// # Errors
 /// Those of planning.
 pub(crate) async fn physical(state: &Arc<SessionState>, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+    physical_with(state, plan, |state, _| Ok(state)).await
+}
+
+/// The same, by what `fit` makes of the state for the plan.
+pub(crate) async fn physical_with(
+    state: &Arc<SessionState>,
+    plan: &LogicalPlan,
+    fit: fn(Arc<SessionState>, &LogicalPlan) -> datafusion::error::Result<Arc<SessionState>>,
+) -> Result<Arc<dyn ExecutionPlan>> {
     let limits = grappe_options(state.config()).limits;
     let (state, plan, size) = (Arc::clone(state), plan.clone(), Size::of_plan(plan));
-    planned(&limits, size, async move { Ok(state.create_physical_plan(&plan).await?) }).await
+    planned(&limits, size, async move { Ok(fit(state, &plan)?.create_physical_plan(&plan).await?) }).await
 }
 
 /// A statement to run.

@@ -14,34 +14,20 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result as PlanResult;
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::ExecutionPlan;
-
-use crate::Result;
-use crate::config::grappe_options;
-use crate::planning::{Size, planned};
 
 /// Of a side that is kept whole, in a query of one part.
 const ROWS_MAX: usize = 4_000_000;
 const BYTES_MAX: usize = 128 << 20;
 
-/// The physical plan for one process, made within the limits of planning.
-///
-/// # Errors
-/// Those of planning.
-pub(crate) async fn physical_here(state: &Arc<SessionState>, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
-    let limits = grappe_options(state.config()).limits;
-    let (state, plan, size) = (Arc::clone(state), plan.clone(), Size::of_plan(plan));
-    planned(&limits, size, async move {
-        if !has_two_inputs(&plan)? {
-            return Ok(state.create_physical_plan(&plan).await?);
-        }
-        let mut config = state.config().clone();
-        let parts = config.target_partitions();
-        raise(&mut config.options_mut().optimizer, parts);
-        let state = SessionStateBuilder::new_from_existing(state.as_ref().clone()).with_config(config).build();
-        Ok(state.create_physical_plan(&plan).await?)
-    })
-    .await
+/// `state` as it plans `plan` for one process.
+pub(crate) fn with_whole_sides(state: Arc<SessionState>, plan: &LogicalPlan) -> PlanResult<Arc<SessionState>> {
+    if !has_two_inputs(plan)? {
+        return Ok(state);
+    }
+    let mut config = state.config().clone();
+    let parts = config.target_partitions();
+    raise(&mut config.options_mut().optimizer, parts);
+    Ok(Arc::new(SessionStateBuilder::new_from_existing(state.as_ref().clone()).with_config(config).build()))
 }
 
 /// Whether there may be something to join.

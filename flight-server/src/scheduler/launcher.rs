@@ -156,8 +156,7 @@ impl TaskLauncher for Launcher {
     ) -> BallistaResult<HashSet<JobId>> {
         let (tasks, refused) = self.admit(tasks, &executor.id).await;
         let address = format!("{}:{}", executor.host, executor.grpc_port);
-        for chunk in chunks(tasks) {
-            let message = LaunchMultiTaskParams { multi_tasks: chunk, scheduler_endpoint: String::new() };
+        for message in messages(tasks) {
             let call = |mut client: ExecutorGrpcClient<Channel>| {
                 let mut request = Request::new(message.clone());
                 let written = write_membership(&executor.id, request.metadata_mut());
@@ -182,7 +181,12 @@ fn names(definition: &MultiTaskDefinition) -> impl Iterator<Item = TaskName> {
 }
 
 /// Tasks in messages of a size that can be sent.
-pub(crate) fn chunks(tasks: Vec<MultiTaskDefinition>) -> Vec<Vec<MultiTaskDefinition>> {
+pub(crate) fn messages(tasks: Vec<MultiTaskDefinition>) -> impl Iterator<Item = LaunchMultiTaskParams> {
+    let message = |multi_tasks| LaunchMultiTaskParams { multi_tasks, scheduler_endpoint: String::new() };
+    chunks(tasks).into_iter().map(message)
+}
+
+fn chunks(tasks: Vec<MultiTaskDefinition>) -> Vec<Vec<MultiTaskDefinition>> {
     let mut chunks: Vec<Vec<MultiTaskDefinition>> = Vec::new();
     let mut bytes = usize::MAX;
     for task in tasks {

@@ -10,8 +10,8 @@ use ballista_core::error::Result as BallistaResult;
 use ballista_core::execution_plans::{ShuffleWriter, ShuffleWriterExec, SortShuffleWriterExec};
 use ballista_core::serde::protobuf::operator_metric::Metric;
 use ballista_core::serde::protobuf::{
-    ExecutorOperatingSystemSpecification, LaunchMultiTaskParams, MultiTaskDefinition, OperatorMetric,
-    OperatorMetricsSet, ShuffleWritePartition, SuccessfulTask, TaskStatus, task_status,
+    ExecutorOperatingSystemSpecification, MultiTaskDefinition, OperatorMetric, OperatorMetricsSet,
+    ShuffleWritePartition, SuccessfulTask, TaskStatus, task_status,
 };
 use ballista_core::serde::scheduler::{ExecutorMetadata, ExecutorSpecification};
 use ballista_scheduler::state::executor_manager::ExecutorManager;
@@ -23,7 +23,7 @@ use prost::Message;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::decisions::Decisions;
-use crate::scheduler::launcher::{Launcher, chunks};
+use crate::scheduler::launcher::{Launcher, messages};
 
 /// What a task is said to have written for each part of the next stage.
 const PART_BYTES: u64 = 64 << 10;
@@ -183,8 +183,7 @@ impl TaskLauncher for Road {
     ) -> BallistaResult<HashSet<JobId>> {
         let bound = tasks.iter().map(|task| task.task_ids.len()).sum();
         let (tasks, refused) = self.launcher.admit(tasks, &executor.id).await;
-        for chunk in chunks(tasks) {
-            let message = LaunchMultiTaskParams { multi_tasks: chunk, scheduler_endpoint: String::new() };
+        for message in messages(tasks) {
             self.bytes.fetch_add(message.encode_to_vec().len() as u64, Ordering::Relaxed);
             for definition in message.multi_tasks {
                 self.arrive(self.fleet.places[&executor.id], definition);
