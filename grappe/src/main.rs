@@ -2,6 +2,8 @@
 //!
 //! Here are the command line, the settings and the logs; everything else is in the crates.
 
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod allocator;
 mod bench;
 mod cli;
 mod cluster;
@@ -30,7 +32,8 @@ const STACK_BYTES: usize = 32 << 20;
 const ABANDONED_TIME_MAX: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
-    share_arenas();
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    allocator::settle();
     // Spilled and shuffled rows lie in many files. Whoever has to keep fewer open says so with the hard limit.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let cli = Cli::parse();
@@ -50,21 +53,6 @@ fn main() -> ExitCode {
     };
     ended.unwrap_or_else(|failure| failure.report())
 }
-
-/// Has the allocator of glibc keep few heaps: each keeps what it once had, and there would be eight for every core. On
-/// TPC-H at scale 1 a process stays a fifth smaller, and is no slower.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-fn share_arenas() {
-    let arenas = std::thread::available_parallelism().map_or(2, usize::from).max(2);
-    #[expect(unsafe_code, reason = "there is no other way to say it; no other thread runs yet")]
-    // SAFETY: mallopt only stores a number; a value that it does not like, it refuses.
-    unsafe {
-        libc::mallopt(libc::M_ARENA_MAX, i32::try_from(arenas).unwrap_or(i32::MAX));
-    }
-}
-
-#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
-fn share_arenas() {}
 
 async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let settings = Settings::load(&cli.common)?;

@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import os
+import pathlib
 import re
 import statistics
 import subprocess
@@ -386,3 +388,23 @@ def test_a_window_over_everything_does_not_take_more_than_there_is(tmp_path):
             place.ask(f"SELECT max(p), max(s) FROM (SELECT p, sum(k) OVER () AS s FROM {wide(0, 4_000_000)})")
     finally:
         server.stop()
+
+
+def test_a_process_keeps_memory_as_its_environment_says(server, tmp_path):
+    """It says so itself if nobody has, and is the same process under the same name."""
+    started = pathlib.Path("/proc") / str(server.process.pid)
+    assert (started / "comm").read_text().strip() == pathlib.Path(BINARY).name[:15]
+    assert (started / "cmdline").read_bytes().split(b"\0")[:2] == [os.fsencode(BINARY), b"server"]
+    assert tunables(started)["glibc.malloc.hugetlb"] == "1"
+    asked = clean_environment(GLIBC_TUNABLES="glibc.malloc.arena_max=3", HOME=str(tmp_path))
+    command = [BINARY, "server", "--flight-port", "0", "--http-port", "0", "--data-dir", ":memory:"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=asked) as process:
+        assert process.stdout.readline()
+        assert tunables(pathlib.Path("/proc") / str(process.pid)) == {"glibc.malloc.arena_max": "3"}
+        process.terminate()
+
+
+def tunables(process):
+    """What the environment of a process says to glibc."""
+    environment = dict(line.split(b"=", 1) for line in (process / "environ").read_bytes().split(b"\0") if line)
+    return dict(word.split("=") for word in environment[b"GLIBC_TUNABLES"].decode().split(":"))

@@ -134,6 +134,8 @@ impl Launch {
     fn spawn(&self) -> std::io::Result<Process> {
         let mut child = Command::new(&self.program)
             .args(self.arguments)
+            // How this program keeps memory is not how its peers do.
+            .env_remove("GLIBC_TUNABLES")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)

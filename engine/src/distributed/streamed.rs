@@ -29,7 +29,7 @@ use url::Url;
 use super::codec::NodeCodec;
 use super::transport::Transport;
 use crate::config::grappe_options;
-use crate::execution::physical;
+use crate::execution::{physical_with, with_whole_sides};
 use crate::functions::range::SeriesSource;
 use crate::memory::{fit_to_memory, query_runtime};
 use crate::{Error, Result, StartRequest, StateSeed, session_state};
@@ -131,7 +131,10 @@ impl Workers {
     /// Those of planning.
     pub async fn plan(&self, request: &StartRequest) -> Result<(Arc<dyn ExecutionPlan>, Arc<SessionState>)> {
         let state = Arc::new(self.state(&request.query_id, &request.state)?);
-        Ok((physical(&state, &request.plan).await?, state))
+        let parts = self.addresses.len() * state.config().target_partitions();
+        let plan =
+            physical_with(&state, &request.plan, move |state, plan| with_whole_sides(state, plan, parts)).await?;
+        Ok((plan, state))
     }
 }
 

@@ -116,7 +116,8 @@ async fn prepared(
     state: &Arc<SessionState>,
 ) -> Result<(Arc<dyn ExecutionPlan>, Arc<TaskContext>)> {
     let limits = grappe_options(state.config()).limits;
-    let plan = physical_with(state, &request.plan, with_whole_sides).await?;
+    let parts = state.config().target_partitions();
+    let plan = physical_with(state, &request.plan, move |state, plan| with_whole_sides(state, plan, parts)).await?;
     check_scan(plan.as_ref(), &limits)?;
     let runtime = query_runtime(state.runtime_env(), &request.query_id, &limits)?;
     let (plan, runtime) = pinned(plan, &runtime, Listed::Here)?;

@@ -60,7 +60,7 @@ pub(crate) async fn physical(state: &Arc<SessionState>, plan: &LogicalPlan) -> R
 pub(crate) async fn physical_with(
     state: &Arc<SessionState>,
     plan: &LogicalPlan,
-    fit: fn(Arc<SessionState>, &LogicalPlan) -> datafusion::error::Result<Arc<SessionState>>,
+    fit: impl FnOnce(Arc<SessionState>, &LogicalPlan) -> datafusion::error::Result<Arc<SessionState>> + Send + 'static,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let limits = grappe_options(state.config()).limits;
     let (state, plan, size) = (Arc::clone(state), plan.clone(), Size::of_plan(plan));

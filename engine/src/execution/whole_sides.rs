@@ -1,11 +1,12 @@
-//! Which sides of joins are kept whole where one process runs all of a query.
+//! Which sides of joins are kept whole where all parts of a query run at the same time: in one process, or streamed.
 //!
 //! A hash join has one table for each part of the query, and cuts both sides by their keys, or one table that all parts
 //! of the other side ask. Cutting copies every row of the larger side, so one table is faster for rather large smaller
 //! ones: TPC-H at scale 10 on two cores takes 0.88 of the time that it takes with DataFusion's limits of 131,072 rows and
 //! 1 MiB, q08 and q19 0.62. One thread makes the table while the others wait, so the limits fall as the parts grow.
 //!
-//! Between processes a whole side would go to each of them: plans for several are not made here.
+//! Streamed, a whole side goes to each executor, and the limits fall as they grow. What the larger side does not have need not
+//! be read there: that side is in the same stage. q08 takes 0.36 of the time on two executors, q09 0.47, q17 0.62.
 
 use std::sync::Arc;
 
@@ -19,13 +20,16 @@ use datafusion::logical_expr::LogicalPlan;
 const ROWS_MAX: usize = 4_000_000;
 const BYTES_MAX: usize = 128 << 20;
 
-/// `state` as it plans `plan` for one process.
-pub(crate) fn with_whole_sides(state: Arc<SessionState>, plan: &LogicalPlan) -> PlanResult<Arc<SessionState>> {
+/// `state` as it plans `plan` for so many parts in all.
+pub(crate) fn with_whole_sides(
+    state: Arc<SessionState>,
+    plan: &LogicalPlan,
+    parts: usize,
+) -> PlanResult<Arc<SessionState>> {
     if !has_two_inputs(plan)? {
         return Ok(state);
     }
     let mut config = state.config().clone();
-    let parts = config.target_partitions();
     raise(&mut config.options_mut().optimizer, parts);
     Ok(Arc::new(SessionStateBuilder::new_from_existing(state.as_ref().clone()).with_config(config).build()))
 }

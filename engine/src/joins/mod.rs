@@ -4,13 +4,15 @@
 //! kept in memory. [`JoinOrder`] takes neighbouring inner joins apart ([`group`]), estimates how many rows each of
 //! their inputs and each join gives ([`estimate`]), and puts them together in the order with the least work
 //! ([`search`]), with `EXISTS` and `IN` where they are asked of the fewest rows ([`existence`]). Where a table does not
-//! say how many rows it has, the statement's own order stays.
+//! say how many rows it has, the statement's own order stays. [`NeededGroups`] then has only groups made that joins ask for
+//! ([`reduced`]).
 //!
 //! Must not know where statistics come from: it asks `TableProvider::statistics`.
 
 mod estimate;
 mod existence;
 mod group;
+mod reduced;
 mod search;
 
 use std::sync::Arc;
@@ -19,7 +21,7 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result;
 use datafusion::logical_expr::{Join, LogicalPlan};
 use datafusion::optimizer::optimizer::Optimizer;
-use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
+use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
 use crate::config::GrappeOptions;
 use crate::planning::timed_rules;
@@ -34,7 +36,7 @@ const COST_RATIO_MAX: f64 = 0.9;
 pub(crate) fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let mut rules = Optimizer::new().rules;
     let after = rules.iter().position(|rule| rule.name() == "push_down_filter").map_or(rules.len(), |index| index + 1);
-    rules.insert(after, Arc::new(JoinOrder));
+    rules.splice(after..after, [Arc::new(JoinOrder) as Arc<dyn OptimizerRule + Send + Sync>, Arc::new(NeededGroups)]);
     timed_rules(rules)
 }
 
@@ -48,9 +50,35 @@ impl OptimizerRule for JoinOrder {
     }
 
     fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
-        let is_on = config.options().extensions.get::<GrappeOptions>().is_none_or(|options| options.join_reordering);
-        if is_on { reorder(plan) } else { Ok(Transformed::no(plan)) }
+        if is_on(config) { reorder(plan) } else { Ok(Transformed::no(plan)) }
     }
+}
+
+/// Makes only groups that joins ask for.
+#[derive(Debug)]
+struct NeededGroups;
+
+impl OptimizerRule for NeededGroups {
+    fn name(&self) -> &str {
+        "needed_groups"
+    }
+
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        Some(ApplyOrder::BottomUp)
+    }
+
+    fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
+        let LogicalPlan::Join(join) = &plan else { return Ok(Transformed::no(plan)) };
+        let names = config.alias_generator();
+        match is_on(config).then(|| reduced::reduced(join, |prefix| names.next(prefix))).transpose()?.flatten() {
+            Some(join) => Ok(Transformed::yes(LogicalPlan::Join(join))),
+            None => Ok(Transformed::no(plan)),
+        }
+    }
+}
+
+fn is_on(config: &dyn OptimizerConfig) -> bool {
+    config.options().extensions.get::<GrappeOptions>().is_none_or(|options| options.join_reordering)
 }
 
 fn reorder(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
